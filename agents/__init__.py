@@ -1,0 +1,1 @@
+"""Thinks: planners and coders. Imports only `search`."""

@@ -1,0 +1,226 @@
+"""The words of ratchetree as values: what an idea, a patch, a score and a failure are.
+
+Everything here is frozen and free of effects. Alternatives are unions (`Score | Failure`), never a sentinel number.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Literal
+
+NodeId = int
+"""The number of the experiment that created the node; the root is 0."""
+
+Direction = Literal["min", "max"]
+
+
+class Verdict(StrEnum):
+    """What became of an experiment."""
+
+    KEPT = "kept"  # main moved here
+    PARKED = "parked"  # scored, did not move main
+    FAILED = "failed"  # no score
+
+
+class FailureKind(StrEnum):
+    """Why an experiment has no score, in the order in which the steps can fail."""
+
+    NO_IDEA = "no-idea"  # the planner had nothing (left) to propose
+    NO_PATCH = "no-patch"  # the coder's reply is no patch, does not apply, or changes nothing
+    OUT_OF_BOUNDS = "out-of-bounds"  # the patch touches a file that is not editable
+    SYNTAX = "syntax"  # the patched file does not parse
+    DUPLICATE = "duplicate"  # this very tree was tried before
+    IMPORT = "import"  # importing the training script failed
+    BUILD = "build"  # build_model failed, or its model cannot be run or saved
+    CRASH = "crash"  # training ended with an error
+    OUT_OF_MEMORY = "out-of-memory"  # training ran out of memory
+    NOT_FINITE = "not-finite"  # the loss or the logits are NaN or infinite
+    TIMEOUT = "timeout"  # start-up or training outlived its cap
+    NO_SAVE = "no-save"  # training ended without a complete save
+    SCORE = "score"  # the scorer could not turn what was saved into a number
+
+
+class ExpansionKind(StrEnum):
+    """What is asked for at the node that is expanded."""
+
+    IMPROVE = "improve"
+    INVEST = "invest"  # a setback is welcome if it opens a line
+    REPAIR = "repair"  # the node failed: mend it
+    TRANSPLANT = "transplant"  # bring the patch of `source` here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """What is measured, and which way is better. The only place that knows the direction."""
+
+    name: str = "val_bpb"
+    direction: Direction = "min"
+
+    def loss(self, value: float) -> float:
+        """The value as something to minimise: every comparison in ratchetree is made on losses."""
+        return value if self.direction == "min" else -value
+
+    def value(self, loss: float) -> float:
+        """The inverse of `loss`: what a person reads."""
+        return loss if self.direction == "min" else -loss
+
+    def gain(self, before: float, after: float) -> float:
+        """How much better `after` is than `before`, both values; positive = better."""
+        return self.loss(before) - self.loss(after)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why there is no result. A failed experiment is data, not an exception."""
+
+    kind: FailureKind
+    message: str  # one line
+    detail: str = ""  # the useful end of a traceback or log; may be empty
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """Mean and spread of a node's trials, in the metric's unit."""
+
+    mean: float
+    sd: float | None  # sample standard deviation; None for a single trial
+    n: int  # trials in the mean
+
+    @classmethod
+    def of(cls, values: tuple[float, ...]) -> Score:
+        """The score of one or more trial values."""
+        n = len(values)
+        mean = math.fsum(values) / n
+        sd = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (n - 1)) if n > 1 else None
+        return cls(mean=mean, sd=sd, n=n)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetbackContract:
+    """What an idea that is expected to lose first may cost, agreed before it runs."""
+
+    expected_dip: float  # how much worse the line is expected to get, metric's unit, >= 0
+    max_dip: float  # how much worse than the incumbent it may get
+    horizon: int  # experiments within which it must have paid off
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Idea:
+    """What the planner asks for."""
+
+    title: str  # one line, what a person reads in the tree
+    hypothesis: str  # why it should help
+    mechanism: str  # how it works on the model or the training
+    category: str  # one word for statistics: optimizer, architecture, schedule, batch, simplify, ...
+    brief: str  # what the coder is told; two ideas with the same brief are the same idea
+    expected_change: float = 0.0  # expected change of the metric, signed, metric's unit; 0.0 = no forecast
+    contract: SetbackContract | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceFile:
+    """One editable file's text."""
+
+    path: str  # relative to the workspace, "/" between parts
+    text: str
+
+
+Sources = tuple[SourceFile, ...]
+"""The editable files of one node, sorted by path."""
+
+
+def digest(sources: Sources) -> str:
+    """A name for the exact content of the editable files; equal digests mean equal trees."""
+    h = hashlib.sha256()
+    for file in sorted(sources, key=lambda f: f.path):
+        for part in (file.path.encode(), file.text.encode("utf-8", "surrogateescape")):
+            h.update(len(part).to_bytes(8, "big"))
+            h.update(part)
+    return h.hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edit:
+    """Replace the one place in a file that reads `old` by `new`."""
+
+    path: str
+    old: str  # must occur exactly once in the file; empty = `new` is the whole new file
+    new: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patch:
+    """What the coder returns: edits, applied in order."""
+
+    edits: tuple[Edit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Expansion:
+    """A node to go on from, and what is asked there."""
+
+    node: NodeId
+    kind: ExpansionKind = ExpansionKind.IMPROVE
+    source: NodeId | None = None  # for transplants: the node whose patch is brought here
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelCall:
+    """What one call to a planner or coder cost."""
+
+    backend: str  # offline, claude, command, ...
+    seconds: float = 0.0
+    model: str = ""  # empty for backends without a model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrialReport:
+    """What was observed of one training run. Nothing here is a score."""
+
+    startup_seconds: float  # from process start until training first asked for data
+    train_seconds: float  # wall time from then on
+    cpu_seconds: float  # CPU time of all the trial's processes while the clock ran
+    peak_memory_mb: float
+    steps: int = 0  # batches handed out
+    tokens: int = 0  # tokens handed out
+    last_loss: float | None = None  # the last training loss seen in the log; shown, never believed
+    printed: float | None = None  # the metric as the script printed it; only `scorer = "printed"` uses it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoreReport:
+    """What the scorer measured of one trial."""
+
+    value: float  # in the metric's unit
+    by: str = "trusted"  # trusted | printed (self-reported) | synthetic
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """Where a campaign runs: what a number must be read against."""
+
+    host: str
+    cpu: str
+    cpus: int
+    memory_gb: float
+    gpu: str = ""
+    python: str = ""
+    torch: str = ""
+    system: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """What a running trial looks like right now; for the screen only."""
+
+    experiment: NodeId
+    trial: int
+    stage: Literal["smoke", "waiting", "starting", "training", "scoring"]
+    share: float = 0.0  # of the budget used, 0..1
+    step: int = 0
+    loss: float | None = None
+    slot: int | None = None
+    curve: tuple[float, ...] = field(default=())

@@ -1,0 +1,116 @@
+"""Turning a patch into new file contents, or into the exact reason why it does not fit. Pure text, no git."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections.abc import Sequence
+
+from .model import Edit, Failure, FailureKind, Patch, SourceFile, Sources
+
+
+def apply_patch(sources: Sources, patch: Patch, *, editable: Sequence[str]) -> Sources | Failure:
+    """The patched files, or a Failure of kind no-patch or out-of-bounds that a coder can learn from."""
+    texts = {file.path: file.text for file in sources}
+    for edit in patch.edits:
+        if edit.path not in editable:
+            allowed = ", ".join(editable)
+            return Failure(
+                kind=FailureKind.OUT_OF_BOUNDS, message=f"the patch edits {edit.path!r}; it may edit only: {allowed}"
+            )
+        before = texts.get(edit.path, "")
+        after = _apply_edit(before, edit)
+        if isinstance(after, Failure):
+            return after
+        texts[edit.path] = after
+    patched = tuple(SourceFile(path=path, text=text) for path, text in sorted(texts.items()))
+    if patched == tuple(sorted(sources, key=lambda f: f.path)):
+        return Failure(kind=FailureKind.NO_PATCH, message="the patch changes nothing")
+    return patched
+
+
+def _apply_edit(text: str, edit: Edit) -> str | Failure:
+    if not edit.old:
+        return edit.new
+    count = text.count(edit.old)
+    if count == 1:
+        return text.replace(edit.old, edit.new)
+    if count > 1:
+        message = f"the text to replace occurs {count} times in {edit.path}; give more lines around it"
+        return Failure(kind=FailureKind.NO_PATCH, message=message, detail=edit.old)
+    message = f"the text to replace does not occur in {edit.path}"
+    return Failure(kind=FailureKind.NO_PATCH, message=message, detail=_nearest(text, edit.old))
+
+
+def _nearest(text: str, wanted: str) -> str:
+    """The block of `text` that is most like `wanted`, as a diff from what was asked to what is there."""
+    lines, asked = text.splitlines(), wanted.splitlines()
+    size = len(asked)
+    matcher = difflib.SequenceMatcher(autojunk=False)
+    matcher.set_seq2("\n".join(asked))
+    best, best_ratio = 0, -1.0
+    for start in range(max(1, len(lines) - size + 1)):
+        matcher.set_seq1("\n".join(lines[start : start + size]))
+        if matcher.real_quick_ratio() > best_ratio and matcher.quick_ratio() > best_ratio:
+            ratio = matcher.ratio()
+            if ratio > best_ratio:
+                best, best_ratio = start, ratio
+    found = lines[best : best + size]
+    diff = difflib.unified_diff(asked, found, "asked for", f"nearest, line {best + 1}", lineterm="", n=2)
+    return "\n".join(diff)
+
+
+def edits_between(path: str, before: str, after: str) -> tuple[Edit, ...]:
+    """Edits that turn `before` into `after`: each changed block with as many lines around it as make it unique."""
+    old, new = before.splitlines(keepends=True), after.splitlines(keepends=True)
+    if not before:
+        return (Edit(path=path, old="", new=after),) if after else ()
+    edits: list[Edit] = []
+    current = before
+    blocks = [op for op in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes() if op[0] != "equal"]
+    for _, i1, i2, j1, j2 in reversed(blocks):  # from the end, so that earlier line numbers stay true
+        lines = current.splitlines(keepends=True)
+        low, high = i1, i2
+        while True:
+            block = "".join(lines[low:high])
+            if block and current.count(block) == 1:
+                break
+            if low == 0 and high == len(lines):
+                return (Edit(path=path, old="", new=after),)
+            low, high = max(0, low - 1), min(len(lines), high + 1)
+        replacement = "".join([*lines[low:i1], *new[j1:j2], *lines[i2:high]])
+        edits.append(Edit(path=path, old=block, new=replacement))
+        current = current.replace(block, replacement)
+    if current != after:
+        raise AssertionError("edits_between lost a change")
+    return tuple(edits)
+
+
+def check_syntax(sources: Sources) -> Failure | None:
+    """A Failure of kind syntax for the first Python file that does not parse."""
+    for file in sources:
+        if not file.path.endswith(".py"):
+            continue
+        try:
+            ast.parse(file.text)
+        except (SyntaxError, ValueError) as error:  # ValueError: null bytes
+            line = getattr(error, "lineno", None)
+            where = f"{file.path}, line {line}" if line else file.path
+            text = (getattr(error, "text", None) or "").strip()
+            reason = getattr(error, "msg", None) or str(error)
+            return Failure(kind=FailureKind.SYNTAX, message=f"{where}: {reason}", detail=text)
+    return None
+
+
+def count_lines(before: Sources, after: Sources) -> tuple[int, int]:
+    """(added, removed) lines between two versions of the editable files."""
+    old = {file.path: file.text.splitlines() for file in before}
+    new = {file.path: file.text.splitlines() for file in after}
+    added = removed = 0
+    for path in old.keys() | new.keys():
+        matcher = difflib.SequenceMatcher(None, old.get(path, []), new.get(path, []), autojunk=False)
+        for tag, i1, i2, j1, j2 in matcher.get_opcodes():
+            if tag != "equal":
+                removed += i2 - i1
+                added += j2 - j1
+    return added, removed

@@ -1,0 +1,1 @@
+"""Remembers: the journal and the git repository. Imports only `search`."""

@@ -1,0 +1,1 @@
+"""Measures: budgets, trials, the trusted scorer. Imports only `search`."""
