@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Literal
 
@@ -187,7 +187,6 @@ class TrialReport:
     steps: int = 0  # batches handed out
     tokens: int = 0  # tokens handed out
     last_loss: float | None = None  # the last training loss seen in the log; shown, never believed
-    printed: float | None = None  # the metric as the script printed it; only `scorer = "printed"` uses it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,15 +211,17 @@ class Machine:
     system: str = ""
 
 
+Stage = Literal["smoke", "waiting", "starting", "training", "scoring"]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """What a running trial looks like right now; for the screen only."""
 
     experiment: NodeId
     trial: int
-    stage: Literal["smoke", "waiting", "starting", "training", "scoring"]
+    stage: Stage
     share: float = 0.0  # of the budget used, 0..1
     step: int = 0
     loss: float | None = None
     slot: int | None = None
-    curve: tuple[float, ...] = field(default=())

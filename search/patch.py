@@ -32,14 +32,19 @@ def apply_patch(sources: Sources, patch: Patch, *, editable: Sequence[str]) -> S
 def _apply_edit(text: str, edit: Edit) -> str | Failure:
     if not edit.old:
         return edit.new
-    count = text.count(edit.old)
-    if count == 1:
-        return text.replace(edit.old, edit.new)
-    if count > 1:
-        message = f"the text to replace occurs {count} times in {edit.path}; give more lines around it"
-        return Failure(kind=FailureKind.NO_PATCH, message=message, detail=edit.old)
+    if _is_unique(text, edit.old):
+        return text.replace(edit.old, edit.new, 1)
+    if edit.old in text:
+        message = f"the text to replace occurs more than once in {edit.path}; give more lines around it"
+        return Failure(kind=FailureKind.NO_PATCH, message=message, detail=edit.old[:1000])
     message = f"the text to replace does not occur in {edit.path}"
     return Failure(kind=FailureKind.NO_PATCH, message=message, detail=_nearest(text, edit.old))
+
+
+def _is_unique(text: str, part: str) -> bool:
+    """Whether `part` occurs in one place only, overlaps counted (str.count leaves those out)."""
+    first = text.find(part)
+    return first >= 0 and text.rfind(part) == first
 
 
 def _nearest(text: str, wanted: str) -> str:
@@ -67,20 +72,19 @@ def edits_between(path: str, before: str, after: str) -> tuple[Edit, ...]:
         return (Edit(path=path, old="", new=after),) if after else ()
     edits: list[Edit] = []
     current = before
-    blocks = [op for op in difflib.SequenceMatcher(None, old, new, autojunk=False).get_opcodes() if op[0] != "equal"]
-    for _, i1, i2, j1, j2 in reversed(blocks):  # from the end, so that earlier line numbers stay true
+    for i1, i2, j1, j2 in reversed(_changed_blocks(old, new)):  # from the end, so that earlier line numbers stay true
         lines = current.splitlines(keepends=True)
         low, high = i1, i2
         while True:
             block = "".join(lines[low:high])
-            if block and current.count(block) == 1:
+            if block and _is_unique(current, block):
                 break
             if low == 0 and high == len(lines):
                 return (Edit(path=path, old="", new=after),)
             low, high = max(0, low - 1), min(len(lines), high + 1)
         replacement = "".join([*lines[low:i1], *new[j1:j2], *lines[i2:high]])
         edits.append(Edit(path=path, old=block, new=replacement))
-        current = current.replace(block, replacement)
+        current = current.replace(block, replacement, 1)
     if current != after:
         raise AssertionError("edits_between lost a change")
     return tuple(edits)
@@ -104,13 +108,28 @@ def check_syntax(sources: Sources) -> Failure | None:
 
 def count_lines(before: Sources, after: Sources) -> tuple[int, int]:
     """(added, removed) lines between two versions of the editable files."""
-    old = {file.path: file.text.splitlines() for file in before}
-    new = {file.path: file.text.splitlines() for file in after}
+    old = {file.path: file.text for file in before}
+    new = {file.path: file.text for file in after}
     added = removed = 0
     for path in old.keys() | new.keys():
-        matcher = difflib.SequenceMatcher(None, old.get(path, []), new.get(path, []), autojunk=False)
-        for tag, i1, i2, j1, j2 in matcher.get_opcodes():
-            if tag != "equal":
-                removed += i2 - i1
-                added += j2 - j1
+        for i1, i2, j1, j2 in _changed_blocks(old.get(path, "").splitlines(), new.get(path, "").splitlines()):
+            removed += i2 - i1
+            added += j2 - j1
     return added, removed
+
+
+def _changed_blocks(old: list[str], new: list[str]) -> list[tuple[int, int, int, int]]:
+    """(i1, i2, j1, j2) of each block of lines old[i1:i2] that became new[j1:j2].
+
+    Equal ends are cut off first: patches are small, and difflib is quadratic in repeated lines.
+    """
+    head = 0
+    while head < min(len(old), len(new)) and old[head] == new[head]:
+        head += 1
+    tail = 0
+    while tail < min(len(old), len(new)) - head and old[-1 - tail] == new[-1 - tail]:
+        tail += 1
+    matcher = difflib.SequenceMatcher(None, old[head : len(old) - tail], new[head : len(new) - tail], autojunk=False)
+    return [
+        (i1 + head, i2 + head, j1 + head, j2 + head) for tag, i1, i2, j1, j2 in matcher.get_opcodes() if tag != "equal"
+    ]

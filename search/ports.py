@@ -133,8 +133,9 @@ class Job:
 class Trainer(Protocol):
     """Measures. Waits for a slot by itself; returns failures as data."""
 
-    async def open(self) -> Machine:
-        """Get ready (data, tokenizer, left-overs of a crash) and say where this is. Raises RatchetreeError."""
+    async def open(self, root: str) -> Machine:
+        """Get ready (left-overs of a crash, data and tokenizer as the root commit makes them) and say where this is.
+        Raises RatchetreeError."""
 
     async def smoke(self, job: Job) -> Failure | None:
         """A seconds-long run of the patched script: does it import, build, step and save?"""
@@ -143,7 +144,10 @@ class Trainer(Protocol):
         """One trial inside the budget. What it saved waits for `score`, also after a crash of ours."""
 
     async def score(self, job: Job) -> ScoreReport | Failure:
-        """Measure what `train` saved for the same job; afterwards the saved weights are gone."""
+        """Measure what `train` saved for the same job."""
+
+    def discard(self, job: Job) -> None:
+        """The score is journalled: what `train` saved may go. Harmless if it is gone already."""
 
     async def close(self) -> None:
         """End everything that is still running."""
@@ -163,7 +167,10 @@ class Journal(Protocol):
         """Store the event durably; returns its number (1, 2, ...)."""
 
     def events(self, experiment: NodeId | None = None) -> Iterable[tuple[int, Event]]:
-        """All events with their numbers, in order; or those of one experiment."""
+        """All events with their numbers, in order; or those of one experiment (the root's with the campaign's own)."""
+
+    def restart(self) -> None:
+        """Put the journal aside (nothing is deleted) and begin an empty one."""
 
 
 class Repository(Protocol):

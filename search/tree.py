@@ -116,6 +116,7 @@ class Tree:
         self.started: float | None = None  # time of CampaignStarted
         self.incumbent: NodeId = ROOT
         self.next_id: NodeId = 1  # the number of the next experiment
+        self.train_seconds = 0.0  # wall time of all training while the clock ran
         self.counts = [0] * 5  # nodes by state, the root not counted
         self.advances: list[NodeId] = []  # kept nodes in the order in which main moved, the root first
         self.digests: dict[str, NodeId] = {}  # trees already tried
@@ -234,6 +235,7 @@ class Tree:
                 facts.seconds += event.seconds
                 if isinstance(event.outcome, TrialReport):
                     facts.report = event.outcome
+                    self.train_seconds += event.outcome.train_seconds
             case Scored():
                 self._score(event)
             case Judged():

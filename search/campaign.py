@@ -1,0 +1,287 @@
+"""A campaign: many experiments in the air over one tree, with no barrier between them, until a limit or the user ends
+it.
+
+Everything that must survive is in the journal before it is believed; LangGraph's checkpoints only say which step comes
+next. The campaign never stops to ask.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .errors import MainMoved, RatchetreeError, WrongUse
+from .events import CampaignResumed, CampaignStarted, CampaignStopped, Judged, Scored, Trained
+from .experiment import Experiments, Parts
+from .model import Failure, NodeId, Verdict, digest
+from .ports import Policy
+from .settings import Settings, settings_from
+from .state import State
+from .tree import ROOT, Tree
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """How a campaign ended."""
+
+    reason: str
+    by_user: bool = False
+
+
+class Campaign:
+    """One search over one workspace. Build it, and `await run()` it once."""
+
+    def __init__(
+        self, *, parts: Parts, policy: Policy, settings: Settings, seed: int, version: str, checkpoints: Path
+    ) -> None:
+        self.parts = parts
+        self.settings = settings
+        self.state = State(policy=policy)
+        self.steps = Experiments(parts, self.state, settings)
+        self._seed = seed  # of a new campaign; a resumed one keeps its own
+        self._version = version
+        self._checkpoints = checkpoints
+        self._running: dict[NodeId, asyncio.Task[None]] = {}
+        self._wish: str | None = None  # why the user wants to stop
+        self._wake = asyncio.Event()
+        self._deadline: float | None = None
+
+    @property
+    def tree(self) -> Tree:
+        """The tree as it is now."""
+        return self.state.tree
+
+    def stop(self, reason: str) -> None:
+        """Trials that run are finished and judged; nothing new begins."""
+        self._wish = self._wish or reason
+        self.steps.stopping = True
+        self._wake.set()
+
+    async def run(self) -> Outcome:
+        """Run until a limit, the user's wish, or an error of the harness (raised after everything was ended)."""
+        if self.settings.limits.hours is not None:
+            self._deadline = self.parts.clock() + self.settings.limits.hours * 3600
+        try:
+            self._replay()
+            await self._begin()
+            await self._score_root()
+            async with self._graph() as (graph, saver):
+                reason = await self._search(graph, saver)
+            self.steps.record(CampaignStopped(time=self.steps.now(), reason=reason))
+            self.steps.note_root()
+            return Outcome(reason=reason, by_user=self._wish is not None)
+        finally:
+            await self._end_all()
+            await self.parts.trainer.close()
+
+    # -- beginning ----------------------------------------------------------------------------------------------
+
+    def _replay(self) -> None:
+        numbered = list(self.parts.journal.events())
+        if self._stillborn([event for _, event in numbered]):
+            self.parts.journal.restart()
+            return
+        for number, event in numbered:
+            self.state.apply(number, event)
+
+    def _stillborn(self, events: list[Any]) -> bool:
+        """Whether the journal holds a campaign whose root never got a score because it failed, or because the user
+        committed something else to main before it had one. Such a campaign begins anew."""
+        if not events or any(isinstance(event, Judged) for event in events):
+            return False
+        failed = any(isinstance(e, Trained | Scored) and isinstance(e.outcome, Failure) for e in events)
+        started = next(event for event in events if isinstance(event, CampaignStarted))
+        return failed or started.root_commit != self.parts.repository.main()
+
+    async def _begin(self) -> None:
+        repository, settings = self.parts.repository, self.settings
+        main = repository.main()
+        if self.tree.root_commit is not None:
+            self._check_continues(main)
+        root = self.tree.root_commit or main
+        self.steps.brief = repository.text(root, "program.md")
+        sources = repository.sources(root)
+        machine = await self.parts.trainer.open(root)
+        effective = settings.model_dump_json(exclude_defaults=True)
+        policy, preset, now = settings.search.policy, settings.ratchet.preset, self.steps.now()
+        if self.tree.root_commit is None:
+            self.steps.record(
+                CampaignStarted(
+                    time=now,
+                    version=self._version,
+                    seed=self._seed,
+                    metric=settings.metric,
+                    root_commit=main,
+                    root_digest=digest(sources),
+                    policy=policy,
+                    preset=preset,
+                    settings=effective,
+                    machine=machine,
+                )
+            )
+        else:
+            self.steps.record(
+                CampaignResumed(
+                    time=now,
+                    version=self._version,
+                    policy=policy,
+                    preset=preset,
+                    settings=effective,
+                    machine=machine,
+                )
+            )
+
+    def _check_continues(self, main: str) -> None:
+        """Settings, git and journal must still speak of the same campaign."""
+        assert self.state.started is not None
+        before = settings_from(json.loads(self.state.started.settings), source="the journal")
+        for name, was, is_now in comparable(before, self.settings):
+            if was != is_now:
+                raise WrongUse(
+                    f"{name} was {was} when this campaign started and is {is_now} now, so scores could not be "
+                    "compared: set it back, or begin another campaign in a workspace of its own"
+                )
+        tips = [self.tree.node(node).main for node in self.tree.advances]
+        expected = next((tip for tip in reversed(tips) if tip), self.tree.root_commit)
+        unsettled = any(node in self.state.lives for node in self.tree.advances)
+        if main != expected and not unsettled:
+            raise MainMoved(
+                f"main is at {main[:10]}, but the ratchet left it at {str(expected)[:10]}; nothing was changed. "
+                f"To go on from where the ratchet was: git update-ref refs/heads/main {expected}"
+            )
+
+    async def _score_root(self) -> None:
+        life = self.state.lives.get(ROOT)
+        if life is None:
+            return
+        if life.judged is None:
+            wanted = self.steps.preset.root_trials
+            await asyncio.gather(*(self.steps.measure(trial) for trial in range(wanted)))
+            if len(life.values) < wanted:
+                failure = life.failures[-1]
+                printed = f"\n{failure.detail}" if failure.detail else ""
+                raise RatchetreeError(
+                    f"the baseline failed ({failure.kind}: {failure.message}), so the campaign does not start; "
+                    f"mend it on main, commit, and run again{printed}"
+                )
+            reason = f"the root, over {wanted} trial{'s' if wanted > 1 else ''}"
+            now = self.steps.now()
+            self.steps.record(Judged(time=now, experiment=ROOT, verdict=Verdict.KEPT, reason=reason, against=ROOT))
+        self.steps.settle_upto(ROOT)
+
+    # -- searching ----------------------------------------------------------------------------------------------
+
+    @asynccontextmanager
+    async def _graph(self) -> AsyncIterator[tuple[Any, Any]]:
+        """The compiled graph and its checkpointer, in a file of their own."""
+        import aiosqlite
+        from langgraph.checkpoint.sqlite.aio import AsyncSqliteSaver
+
+        if not self.state.lives:
+            self._forget_checkpoints()
+        async with aiosqlite.connect(self._checkpoints) as connection:
+            # A checkpoint that is lost costs nothing: every step asks the journal first.
+            await connection.execute("PRAGMA journal_mode=WAL")
+            await connection.execute("PRAGMA synchronous=OFF")
+            saver = AsyncSqliteSaver(connection)
+            await saver.setup()
+            yield self.steps.graph(saver), saver
+
+    def _forget_checkpoints(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            self._checkpoints.with_name(self._checkpoints.name + suffix).unlink(missing_ok=True)
+
+    async def _search(self, graph: Any, saver: Any) -> str:
+        for experiment in sorted(self.state.lives):
+            self._launch(graph, saver, experiment)
+        while True:
+            limit = self._limit()
+            while limit is None and len(self._running) < self.settings.in_flight:
+                if not await self._begin_experiment(graph, saver):
+                    break
+                limit = self._limit()
+            if not self._running:
+                return limit or "nothing is left to expand"
+            await self._wait()
+
+    def _limit(self) -> str | None:
+        """Why nothing new may begin; None if it may."""
+        limits = self.settings.limits
+        if self._wish is not None:
+            return self._wish
+        if limits.experiments is not None and self.tree.experiments >= limits.experiments:
+            return f"the limit of {limits.experiments} experiments"
+        if limits.gpu_hours is not None and self.tree.train_seconds >= limits.gpu_hours * 3600:
+            return f"the limit of {limits.gpu_hours:g} hours of training"
+        if self._deadline is not None and self.parts.clock() >= self._deadline:
+            self.steps.stopping = True
+            return f"the limit of {limits.hours:g} hours"
+        return None
+
+    async def _begin_experiment(self, graph: Any, saver: Any) -> bool:
+        """Start the next experiment; False if the policy has nothing to expand now."""
+        number = self.tree.next_id
+        self.steps.selected.clear()
+        self._launch(graph, saver, number)
+        await self.steps.selected.wait()
+        if number in self.tree:
+            return True
+        await self._running.pop(number)
+        return False
+
+    def _launch(self, graph: Any, saver: Any, experiment: NodeId) -> None:
+        task = asyncio.create_task(self._live(graph, saver, experiment), name=f"experiment {experiment:04d}")
+        task.add_done_callback(lambda _: self.steps.selected.set())
+        self._running[experiment] = task
+
+    async def _live(self, graph: Any, saver: Any, experiment: NodeId) -> None:
+        thread = {"configurable": {"thread_id": str(experiment)}, "recursion_limit": 1000}
+        begin: dict[str, int] | None = {"experiment": experiment}
+        if experiment in self.state.lives:
+            with suppress(sqlite3.DatabaseError):  # damaged checkpoints: begin with the first step again
+                before = await graph.aget_state(thread)
+                begin = None if before.next or before.tasks else begin
+        await graph.ainvoke(begin, thread, durability="sync")
+        await saver.adelete_thread(str(experiment))
+
+    async def _wait(self) -> None:
+        """Until an experiment ends, the user wishes to stop, or the time is up."""
+        timeout = None
+        if self._deadline is not None and not self.steps.stopping:
+            timeout = max(0.0, self._deadline - self.parts.clock())
+        wish = asyncio.ensure_future(self._wake.wait())
+        await asyncio.wait({*self._running.values(), wish}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        wish.cancel()
+        self._wake.clear()
+        for experiment, task in list(self._running.items()):
+            if task.done():
+                del self._running[experiment]
+                task.result()  # an exception in a step is an error of the harness
+
+    async def _end_all(self) -> None:
+        for task in self._running.values():
+            task.cancel()
+        await asyncio.gather(*self._running.values(), return_exceptions=True)
+
+
+def comparable(before: Settings, now: Settings) -> Iterator[tuple[str, str, str]]:
+    """(name, before, now) of everything that must not change while scores are compared."""
+
+    def facts(settings: Settings) -> dict[str, str]:
+        task, budget, metric = settings.task, settings.budget, settings.task.metric
+        return {
+            "task.metric": f"{metric.name} ({metric.direction})",
+            "task.scorer": task.scorer,
+            "task.corpus": task.corpus or "the default",
+            "budget": f"{budget.amount:g} {budget.kind}",
+            "trainer.executor": settings.trainer.executor,
+        }
+
+    is_now = facts(now)
+    return ((name, was, is_now[name]) for name, was in facts(before).items())

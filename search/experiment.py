@@ -1,0 +1,461 @@
+"""One experiment's whole life, top to bottom: select, plan, write, check, commit, train, score, judge, settle.
+
+Each step is one node of a LangGraph graph; the thread is the experiment. A step first asks the journal whether it was
+done already, so that a killed experiment goes on where it stopped and nothing is paid for twice. A step that fails
+returns the failure as data; an exception means that the harness itself is broken and stops the campaign.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import zlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Literal, TypedDict
+
+from .events import (
+    Checked,
+    Committed,
+    Event,
+    Judged,
+    Planned,
+    Scored,
+    Selected,
+    Settled,
+    Trained,
+    Written,
+)
+from .life import Life, note_text, slug
+from .model import (
+    Failure,
+    FailureKind,
+    Idea,
+    NodeId,
+    Sources,
+    Verdict,
+    digest,
+)
+from .patch import apply_patch, check_syntax, count_lines
+from .ports import (
+    Clock,
+    Coder,
+    Job,
+    Journal,
+    Observer,
+    Option,
+    Plan,
+    Planner,
+    PlanRequest,
+    Repository,
+    Trainer,
+    WriteRequest,
+)
+from .ratchet import PRESETS, Confirm, decide
+from .settings import Settings
+from .state import State
+from .tree import ROOT, Tree
+
+Step = Literal["plan", "write", "check", "commit", "train", "score", "judge", "settle", "end"]
+
+
+class Where(TypedDict, total=False):
+    """What the graph's checkpoint holds: ids and small values only; everything else is in the journal."""
+
+    experiment: int
+    attempt: int  # of the coder
+    trial: int
+    next: Step
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """Everything an experiment acts through."""
+
+    journal: Journal
+    repository: Repository
+    planner: Planner
+    coder: Coder
+    trainer: Trainer
+    clock: Clock
+    observers: Sequence[Observer] = ()
+
+
+class Experiments:
+    """The steps, bound to one campaign's state. `graph()` puts them in order."""
+
+    def __init__(self, parts: Parts, state: State, settings: Settings) -> None:
+        self.parts = parts
+        self.state = state
+        self.settings = settings
+        self.preset = PRESETS[settings.ratchet.preset]
+        self.brief = ""  # program.md, once it was read
+        self.stopping = False  # whether experiments end before their next step that costs anything
+        self.selected = asyncio.Event()  # set after each `select`
+
+    # -- the order of the steps ---------------------------------------------------------------------------------
+
+    def graph(self, checkpointer: Any) -> Any:
+        """The compiled LangGraph graph; its input is {"experiment": id}."""
+        from langgraph.graph import END, START, StateGraph
+
+        graph = StateGraph(Where)
+        follow: dict[str, tuple[Step, ...]] = {
+            "select": ("plan", "end"),
+            "plan": ("write", "commit", "end"),
+            "write": ("check", "write", "commit", "end"),
+            "check": ("commit", "write", "end"),
+            "commit": ("train", "judge"),
+            "train": ("score", "write", "judge", "end"),
+            "score": ("judge",),
+            "judge": ("train", "settle"),
+            "settle": ("end",),
+        }
+        for name, successors in follow.items():
+            graph.add_node(name, getattr(self, name))
+            graph.add_conditional_edges(name, _next, {s: END if s == "end" else s for s in successors})
+        graph.add_edge(START, "select")
+        return graph.compile(checkpointer=checkpointer)
+
+    # -- the steps ----------------------------------------------------------------------------------------------
+
+    async def select(self, where: Where) -> Where:
+        """The policy ranks expansions of the frontier; the best `choice` go to the planner."""
+        number = where["experiment"]
+        if number not in self.state.lives:
+            options = self.state.policy.rank(self.tree, self.settings.search.choice, self._rng(number, "select"))
+            if options:
+                self.record(Selected(time=self.now(), experiment=number, options=tuple(options)))
+        self.selected.set()
+        if number not in self.state.lives:
+            return {"next": "end"}
+        attempt = max(0, len(self._life(where).written) - 1)
+        return {"attempt": attempt, "trial": 0, "next": "plan"}
+
+    async def plan(self, where: Where) -> Where:
+        """The planner picks the parent among them and says what to try."""
+        life = self._life(where)
+        if life.planned is None:
+            if self.stopping:
+                return {"next": "end"}
+            assert life.selected is not None
+            expansions = life.selected.options
+            request = PlanRequest(
+                experiment=life.id,
+                brief=self.brief,
+                options=tuple(Option(expansion=e, sources=self._sources_at(e.node)) for e in expansions),
+                tree=self.tree,
+                memory=self.state.memory,
+                rng=self._rng(life.id, "plan"),
+            )
+            reply = await self.parts.planner.plan(request)
+            outcome: Idea | Failure
+            chosen = expansions[0]
+            if isinstance(reply.outcome, Plan):
+                chosen, outcome = expansions[reply.outcome.option], reply.outcome.idea
+            else:
+                outcome = reply.outcome
+            self.record(
+                Planned(
+                    time=self.now(),
+                    experiment=life.id,
+                    parent=chosen.node,
+                    asked=chosen.kind,
+                    outcome=outcome,
+                    call=reply.call,
+                )
+            )
+        assert life.planned is not None
+        return {"next": "commit" if isinstance(life.planned.outcome, Failure) else "write"}
+
+    async def write(self, where: Where) -> Where:
+        """The coder turns the idea and the parent's files into a patch, or repairs the patch that failed."""
+        life, attempt = self._life(where), where["attempt"]
+        if attempt >= len(life.written):
+            if self.stopping:
+                return {"next": "end"}
+            assert life.planned is not None and isinstance(life.planned.outcome, Idea)
+            before = self._sources_at(life.parent)
+            request = WriteRequest(
+                experiment=life.id,
+                attempt=attempt,
+                brief=self.brief,
+                idea=life.planned.outcome,
+                sources=before,
+                patch=life.written[-1].patch if life.written else None,
+                failure=life.failures[-1] if life.failures else None,
+                rng=self._rng(life.id, f"write{attempt}"),
+            )
+            reply = await self.parts.coder.write(request)
+            patch = None if isinstance(reply.outcome, Failure) else reply.outcome
+            patched = (
+                reply.outcome
+                if isinstance(reply.outcome, Failure)
+                else apply_patch(before, reply.outcome, editable=self.settings.task.editable)
+            )
+            failure = patched if isinstance(patched, Failure) else check_syntax(patched)
+            after = before if isinstance(patched, Failure) else patched
+            added, removed = count_lines(before, after)
+            self.record(
+                Written(
+                    time=self.now(),
+                    experiment=life.id,
+                    attempt=attempt,
+                    patch=patch,
+                    failure=failure,
+                    digest=digest(after),
+                    lines_added=added,
+                    lines_removed=removed,
+                    call=reply.call,
+                )
+            )
+        if life.written[attempt].failure is None:
+            return {"next": "check"}
+        return self._repair_or("commit", life, attempt, allowed=1)
+
+    async def check(self, where: Where) -> Where:
+        """The patch is no duplicate of a tree already tried, and a seconds-long smoke run passes."""
+        life, attempt = self._life(where), where["attempt"]
+        if attempt not in life.checked:
+            if self.stopping:
+                return {"next": "end"}
+            begun = perf_counter()
+            failure = self._duplicate(life, attempt)
+            if failure is None:
+                parent = self.tree.node(life.parent).commit
+                assert parent is not None
+                job = self._job(life, trial=0, commit=parent, overlay=self._patched(life))
+                failure = await self.parts.trainer.smoke(job)
+            seconds = round(perf_counter() - begun, 3)
+            self.record(Checked(time=self.now(), experiment=life.id, attempt=attempt, failure=failure, seconds=seconds))
+        failure = life.checked[attempt].failure
+        if failure is None or failure.kind is FailureKind.DUPLICATE:
+            return {"next": "commit"}
+        return self._repair_or("commit", life, attempt, allowed=self.settings.agents.repairs)
+
+    async def commit(self, where: Where) -> Where:
+        """The tree is written to git, child of its parent's commit, and pinned by a ref before anything runs.
+
+        Failures are committed too (what could not be applied as the parent's unchanged tree): every attempt is kept.
+        """
+        life, attempt = self._life(where), where["attempt"]
+        if attempt not in life.committed:
+            assert life.planned is not None
+            parent = self.tree.node(life.parent).commit
+            assert parent is not None
+            commit = self.parts.repository.commit_node(
+                node=life.id,
+                attempt=attempt,
+                parent=parent,
+                sources=self._patched(life),
+                message=self._message(life),
+                time=life.written[-1].time if life.written else life.planned.time,
+                note=note_text(life.events),
+            )
+            self.record(Committed(time=self.now(), experiment=life.id, attempt=attempt, commit=commit))
+        return {"next": "train" if life.ready_to_train(attempt) else "judge"}
+
+    async def train(self, where: Where) -> Where:
+        """One trial in the sandbox, inside the budget; a crash gets a few further write turns with the traceback."""
+        life, attempt, trial = self._life(where), where["attempt"], where["trial"]
+        if attempt + 1 < len(life.written):  # a checkpoint older than the journal
+            return {"attempt": attempt + 1, "next": "write"}
+        if trial not in life.trained:
+            if self.stopping:
+                return {"next": "end"}
+            job = self._job(life, trial=trial, commit=life.committed[attempt].commit)
+            await self._train(job)
+        outcome = life.trained[trial].outcome
+        if not isinstance(outcome, Failure):
+            return {"next": "score"}
+        if trial > 0:
+            return {"next": "judge"}
+        return self._repair_or("judge", life, attempt, allowed=self.settings.agents.repairs)
+
+    async def score(self, where: Where) -> Where:
+        """A separate, trusted process scores what the trial saved."""
+        life, trial = self._life(where), where["trial"]
+        job = self._job(life, trial=trial, commit=life.committed[where["attempt"]].commit)
+        if trial not in life.scored:
+            await self._score(job)
+        self.parts.trainer.discard(job)
+        return {"next": "judge"}
+
+    async def judge(self, where: Where) -> Where:
+        """The ratchet's screen, the confirming trials it asks for, and the verdict, against main as it is now."""
+        life = self._life(where)
+        if life.judged is None:
+            answer = self._verdict(life)
+            if isinstance(answer, Confirm):
+                return {"trial": where["trial"] + 1, "next": "train"}
+            self.record(answer)
+        return {"next": "settle"}
+
+    async def settle(self, where: Where) -> Where:
+        """main moves (compare-and-swap) or the branch is parked, and the note is written."""
+        self.settle_upto(where["experiment"])
+        return {"next": "end"}
+
+    # -- what the steps share -----------------------------------------------------------------------------------
+
+    @property
+    def tree(self) -> Tree:
+        """The tree as it is now."""
+        return self.state.tree
+
+    def now(self) -> float:
+        """The clock, to the millisecond."""
+        return round(self.parts.clock(), 3)
+
+    def record(self, event: Event) -> None:
+        """Journal first, then believe."""
+        number = self.parts.journal.append(event)
+        self.state.apply(number, event)
+        for observer in self.parts.observers:
+            observer.event(self.tree, event)
+
+    async def measure(self, trial: int) -> None:
+        """One trial of the root, trained and scored; what the journal has already is not done again."""
+        life = self.state.lives[ROOT]
+        assert self.tree.root_commit is not None
+        job = self._job(life, trial=trial, commit=self.tree.root_commit)
+        if trial not in life.trained:
+            await self._train(job)
+        if trial not in life.scored and not isinstance(life.trained[trial].outcome, Failure):
+            await self._score(job)
+        self.parts.trainer.discard(job)
+
+    def settle_upto(self, experiment: NodeId) -> None:
+        """Settle the experiment, and before it every kept node that main has not moved to yet: main moves in the order
+        in which nodes were kept, whichever experiment gets here first."""
+        waiting: list[NodeId] = []
+        for node in reversed(self.tree.advances):
+            if node not in self.state.lives:
+                break
+            waiting.append(node)
+        for node in [*reversed(waiting), experiment]:
+            if node in self.state.lives:
+                self._settle(self.state.lives[node])
+
+    def note_root(self) -> None:
+        """Write the root's note anew: it carries the campaign's own events too."""
+        commit = self.tree.root_commit
+        assert commit is not None
+        note = note_text(list(self.parts.journal.events(ROOT)))
+        self.parts.repository.settle(node=ROOT, commit=commit, branch=None, note=note)
+
+    def _settle(self, life: Life) -> None:
+        node = self.tree.node(life.id)
+        assert life.judged is not None
+        commit = node.commit
+        assert commit is not None
+        main = branch = None
+        if life.id == ROOT:
+            main = commit
+        elif life.judged.verdict is Verdict.KEPT:
+            before = self.tree.advances[self.tree.advances.index(life.id) - 1]
+            expected = self.tree.node(before).main
+            assert expected is not None
+            message = f"{life.id:04d} {node.title}\n\n{life.judged.reason}\n"
+            main = self.parts.repository.advance(
+                expected=expected, winner=commit, message=message, time=life.judged.time
+            )
+        elif life.judged.verdict is Verdict.PARKED:
+            branch = f"parked/{life.id:04d}-{slug(node.title)}"
+        event = Settled(time=self.now(), experiment=life.id, main=main, branch=branch)
+        events = list(self.parts.journal.events(ROOT)) if life.id == ROOT else life.events
+        note = note_text([*events, (self.state.number + 1, event)])
+        self.parts.repository.settle(node=life.id, commit=commit, branch=branch, note=note)
+        self.record(event)
+
+    async def _train(self, job: Job) -> None:
+        begun = perf_counter()
+        outcome = await self.parts.trainer.train(job)
+        self.record(
+            Trained(
+                time=self.now(),
+                experiment=job.experiment,
+                trial=job.trial,
+                seed=job.seed,
+                seconds=round(perf_counter() - begun, 3),
+                outcome=outcome,
+            )
+        )
+
+    async def _score(self, job: Job) -> None:
+        begun = perf_counter()
+        outcome = await self.parts.trainer.score(job)
+        seconds = round(perf_counter() - begun, 3)
+        self.record(
+            Scored(time=self.now(), experiment=job.experiment, trial=job.trial, seconds=seconds, outcome=outcome)
+        )
+
+    def _verdict(self, life: Life) -> Judged | Confirm:
+        incumbent = self.tree.node(self.tree.incumbent)
+        values, failure = life.values, None
+        if not values:
+            failure = life.failures[-1]
+            verdict, reason = Verdict.FAILED, f"{failure.kind}: {failure.message}"
+        elif max(life.trained) >= len(values):
+            verdict, reason = Verdict.PARKED, f"a confirming trial failed ({life.failures[-1].kind})"
+        else:
+            assert incumbent.score is not None
+            answer = decide(
+                self.preset, self.tree.metric, values=values, incumbent=incumbent.score, noise=self.tree.noise
+            )
+            if isinstance(answer, Confirm):
+                return answer
+            verdict, reason = answer.verdict, answer.reason
+        return Judged(
+            time=self.now(),
+            experiment=life.id,
+            verdict=verdict,
+            reason=reason,
+            against=incumbent.id,
+            failure=failure,
+        )
+
+    def _repair_or(self, otherwise: Step, life: Life, attempt: int, *, allowed: int) -> Where:
+        if life.may_repair(attempt, allowed=allowed):
+            return {"attempt": attempt + 1, "next": "write"}
+        return {"next": otherwise}
+
+    def _duplicate(self, life: Life, attempt: int) -> Failure | None:
+        first = self.tree.digests.get(life.written[attempt].digest)
+        if first is None or first == life.id:
+            return None
+        node = self.tree.node(first)
+        became = node.verdict or "in flight"
+        return Failure(
+            kind=FailureKind.DUPLICATE, message=f"the same files as {first:04d} ({node.title}), which was {became}"
+        )
+
+    def _patched(self, life: Life) -> Sources:
+        return life.patched(self._sources_at(life.parent), self.settings.task.editable)
+
+    def _message(self, life: Life) -> str:
+        node = self.tree.node(life.id)
+        lines = [f"{life.id:04d} {node.title}"]
+        if node.idea:
+            lines += ["", node.idea.hypothesis, "", f"Brief: {node.idea.brief}"]
+        return "\n".join([*lines, f"Parent: {life.parent:04d}", ""])
+
+    def _job(self, life: Life, *, trial: int, commit: str, overlay: Sources = ()) -> Job:
+        seed = zlib.crc32(f"{self.tree.seed}/{life.id}/{trial}".encode()) & 0x7FFFFFFF
+        return Job(experiment=life.id, trial=trial, seed=seed, commit=commit, overlay=overlay)
+
+    def _sources_at(self, node: NodeId) -> Sources:
+        commit = self.tree.node(node).commit
+        assert commit is not None
+        return self.parts.repository.sources(commit)
+
+    def _life(self, where: Where) -> Life:
+        return self.state.lives[where["experiment"]]
+
+    def _rng(self, experiment: NodeId, purpose: str) -> random.Random:
+        return random.Random(f"{self.tree.seed}/{experiment}/{purpose}")
+
+
+def _next(where: Where) -> Step:
+    return where["next"]

@@ -1,0 +1,183 @@
+"""What `ratchetree.toml` may say: every key with its type, default and bounds. Parsing only; no file is read here."""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from .errors import WrongUse
+from .model import Metric
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class MetricSettings(_Table):
+    """What is measured."""
+
+    name: str = Field(default="val_bpb", pattern=r"^[A-Za-z_][A-Za-z0-9_.-]*$")
+    direction: Literal["min", "max"] = "min"
+
+
+class TaskSettings(_Table):
+    """What is worked on."""
+
+    editable: tuple[str, ...] = Field(default=("train.py",), min_length=1)
+    command: tuple[str, ...] = Field(default=("python", "train.py"), min_length=1)
+    metric: MetricSettings = MetricSettings()
+    scorer: Literal["trusted", "printed"] = "trusted"
+    corpus: str = ""  # a folder of .txt, .jsonl or .parquet files; empty = the task's own default
+
+    @field_validator("editable")
+    @classmethod
+    def _inside(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        for path in paths:
+            if not path or path.startswith("/") or ".." in path.split("/") or "\\" in path:
+                raise ValueError(f"{path!r} is not a path inside the workspace")
+            if path in ("prepare.py", "program.md", "ratchetree.toml"):
+                raise ValueError(f"{path!r} is what a patch is judged by and cannot be editable")
+        return paths
+
+
+class BudgetSettings(_Table):
+    """What one training run may use."""
+
+    kind: Literal["wall", "cpu", "tokens"] = "cpu"
+    seconds: float = Field(default=300, gt=0)  # for kind = tokens: a cap on the wall time
+    tokens: int = Field(default=100_000, gt=0)  # for kind = tokens only
+    startup_seconds: float = Field(default=180, gt=0)
+
+    @property
+    def amount(self) -> float:
+        """The budget in its own unit: seconds or tokens."""
+        return float(self.tokens) if self.kind == "tokens" else self.seconds
+
+
+class SearchSettings(_Table):
+    """Where to go on. A policy's parameters stand in a table of its name, `[search.beam]`."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    policy: str = "beam"
+    choice: int = Field(default=3, ge=1)  # how many of the policy's top expansions the planner may choose from
+    in_flight: int | None = Field(default=None, ge=1)  # experiments under way at once; default: slots + 1
+
+    def parameters(self, policy: str) -> dict[str, Any]:
+        """The table of one policy's parameters; empty if there is none."""
+        table = (self.model_extra or {}).get(policy, {})
+        return dict(table)
+
+
+class RatchetSettings(_Table):
+    """When main may move."""
+
+    preset: Literal["naive", "fast", "default", "strict"] = "default"
+
+
+class BackendSettings(_Table):
+    """Who thinks."""
+
+    backend: Literal["offline"] = "offline"
+
+
+class AgentsSettings(_Table):
+    """Planner and coder."""
+
+    planner: BackendSettings = BackendSettings()
+    coder: BackendSettings = BackendSettings()
+    repairs: int = Field(default=1, ge=0)  # further write turns after a crash
+
+
+class TrainerSettings(_Table):
+    """Where training runs."""
+
+    executor: Literal["local", "synthetic"] = "local"
+    slots: int = Field(default=1, ge=1)
+    memory_mb: int | None = Field(default=None, ge=64)  # per trial; default: an equal share of 80 % of the machine
+
+
+class LimitSettings(_Table):
+    """When to stop."""
+
+    experiments: int | None = Field(default=100, ge=0)
+    hours: float | None = Field(default=None, gt=0)
+    gpu_hours: float | None = Field(default=None, gt=0)  # slot hours spent training, all trials together
+
+
+class Settings(_Table):
+    """The whole of `ratchetree.toml`."""
+
+    task: TaskSettings = TaskSettings()
+    budget: BudgetSettings = BudgetSettings()
+    search: SearchSettings = SearchSettings()
+    ratchet: RatchetSettings = RatchetSettings()
+    agents: AgentsSettings = AgentsSettings()
+    trainer: TrainerSettings = TrainerSettings()
+    limits: LimitSettings = LimitSettings()
+
+    @property
+    def metric(self) -> Metric:
+        """The metric as the search uses it."""
+        return Metric(name=self.task.metric.name, direction=self.task.metric.direction)
+
+    @property
+    def in_flight(self) -> int:
+        """Experiments under way at once: one more than slots, so that a slot never waits for a patch."""
+        return self.search.in_flight or self.trainer.slots + 1
+
+
+def parse_settings(text: str, *, source: str = "ratchetree.toml") -> Settings:
+    """Settings from TOML text; WrongUse with one line that names the key, the value and what is allowed."""
+    try:
+        table = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise WrongUse(f"{source} is not valid TOML: {error}") from error
+    return settings_from(table, source=source)
+
+
+def settings_from(table: dict[str, Any], *, source: str = "ratchetree.toml") -> Settings:
+    """Settings from a parsed table; WrongUse as `parse_settings`."""
+    try:
+        settings = Settings.model_validate(table)
+    except ValidationError as error:
+        raise WrongUse(f"{source}: " + "; ".join(_explain(e, table) for e in error.errors()[:3])) from error
+    from .policies import POLICIES  # the registry is the list of allowed names
+
+    search = settings.search
+    for name, value in {search.policy: {}, **(search.model_extra or {})}.items():
+        if name not in POLICIES:
+            known = [*POLICIES, *(SearchSettings.model_fields if name != search.policy else ())]
+            raise WrongUse(f"{source}: search: {name!r} is not known; {_allowed(name, known)}")
+        if not isinstance(value, dict):
+            raise WrongUse(f"{source}: search.{name} = {value!r}: must be a table of the policy's parameters")
+    return settings
+
+
+def _explain(error: Any, table: dict[str, Any]) -> str:
+    where = [str(part) for part in error["loc"]]
+    key = ".".join(where)
+    if error["type"] == "extra_forbidden":
+        return f"{key} = {error['input']!r} is not known; {_allowed(where[-1], _keys_at(where[:-1]))}"
+    message = error["msg"].removeprefix("Value error, ")
+    given = error["input"]
+    return f"{key} = {given!r}: {message[:1].lower()}{message[1:]}"
+
+
+def _keys_at(where: list[str]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for part in where:
+        annotation = model.model_fields[part].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            return []
+        model = annotation
+    return list(model.model_fields)
+
+
+def _allowed(given: str, known: list[str]) -> str:
+    near = difflib.get_close_matches(given, known, n=1)
+    hint = f"did you mean {near[0]!r}? " if near else ""
+    return f"{hint}allowed: {', '.join(known)}"

@@ -1,0 +1,104 @@
+"""Fixtures that many tests share: a git workspace of one-line constants, and agents that need no model."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+from ratchetree.search.model import (
+    Edit,
+    Failure,
+    FailureKind,
+    Idea,
+    ModelCall,
+    Patch,
+)
+from ratchetree.search.ports import Plan, PlanReply, PlanRequest, WriteReply, WriteRequest
+
+# Deadlines measure the machine's load, and a failure must come back the same way.
+settings.register_profile(
+    "ratchetree", deadline=None, derandomize=True, max_examples=50, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("ratchetree")
+
+CALL = ModelCall(backend="test")
+TRAIN_PY = "".join(f"C_{chr(65 + i)} = {i + 1}.0\n" for i in range(20)) + "\n\ndef main():\n    return C_A\n"
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run git in a folder and return what it prints."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_AUTHOR_NAME": "a",
+        "GIT_AUTHOR_EMAIL": "a@example.org",
+        "GIT_COMMITTER_NAME": "a",
+        "GIT_COMMITTER_EMAIL": "a@example.org",
+        "GIT_AUTHOR_DATE": "1700000000 +0000",
+        "GIT_COMMITTER_DATE": "1700000000 +0000",
+    }
+    return subprocess.run(
+        ["git", *arguments], cwd=folder, env=environment, check=True, capture_output=True, text=True
+    ).stdout.strip()
+
+
+@pytest.fixture(name="git")
+def _git() -> Callable[..., str]:
+    return git
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """A committed workspace of constants, in a folder with spaces and non-ASCII letters in its name."""
+    folder = tmp_path / "my wörk späce"
+    folder.mkdir()
+    (folder / "train.py").write_text(TRAIN_PY)
+    (folder / "program.md").write_text("Make C small.\n")
+    (folder / "ratchetree.toml").write_text("")
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "root")
+    return folder
+
+
+class ConstantPlanner:
+    """Scales a constant of the first option's file, chosen by the request's own generator."""
+
+    async def plan(self, request: PlanRequest) -> PlanReply:
+        text = request.options[0].sources[0].text
+        names = sorted(set(re.findall(r"^([A-Z_]+) = ", text, re.MULTILINE)))
+        name, factor = request.rng.choice(names), request.rng.choice([0.5, 0.8, 1.25, 2.0])
+        idea = Idea(
+            title=f"scale {name} by {factor}",
+            hypothesis="it may help",
+            mechanism="",
+            category="test",
+            brief=f"{name} {factor}",
+        )
+        return PlanReply(outcome=Plan(option=0, idea=idea), call=CALL)
+
+
+class ConstantCoder:
+    """Writes what ConstantPlanner asks for; makes no repairs."""
+
+    async def write(self, request: WriteRequest) -> WriteReply:
+        if request.attempt:
+            return WriteReply(outcome=Failure(kind=FailureKind.NO_PATCH, message="no repairs"), call=CALL)
+        name, factor = request.idea.brief.split()
+        text = request.sources[0].text
+        line = re.search(rf"^{name} = (.*)$", text, re.MULTILINE)
+        assert line is not None
+        edit = Edit(path="train.py", old=f"{line[0]}\n", new=f"{name} = {float(line[1]) * float(factor)!r}\n")
+        return WriteReply(outcome=Patch(edits=(edit,)), call=CALL)
+
+
+@pytest.fixture
+def constant_agents() -> tuple[ConstantPlanner, ConstantCoder]:
+    return ConstantPlanner(), ConstantCoder()

@@ -1,0 +1,103 @@
+"""From how a run ended to a Failure that a person and a coder can use: kind, one line, the traceback's useful end."""
+
+from __future__ import annotations
+
+import re
+
+from ..search.model import Failure, FailureKind
+from .processes import Run
+
+DETAIL_CHARACTERS = 1500
+
+_ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_OUT_OF_MEMORY = re.compile(r"OutOfMemoryError|CUDA out of memory|MemoryError|can't allocate memory|not enough memory")
+_EXCEPTION = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Warning|Iteration))(?::\s*(.*))?$")
+_FRAME = re.compile(r'^\s*File "([^"]+)", line \d+, in (\S+)')
+_IMPORT_ERRORS = ("ImportError", "ModuleNotFoundError")
+
+
+def failure_of(run: Run | None, log: str, *, tree: str, must_save: bool) -> Failure | None:
+    """Why a run has nothing to score; None if it ended well (by itself or, if it had saved, at its deadline).
+
+    run: None if it killed its supervisor; log: its output; tree: the folder it ran in, cut from paths; must_save: a run
+    that saved no model has failed.
+    """
+    if run is None:
+        return Failure(kind=FailureKind.CRASH, message="the run killed its supervisor")
+    text = clean(log).replace(f"{tree}/", "")
+    detail = traceback_end(text)
+    if run.reason == "memory":
+        message = f"used more memory than allowed ({run.peak_memory_mb:.0f} MB)"
+        return Failure(kind=FailureKind.OUT_OF_MEMORY, message=message, detail=detail)
+    if run.reason == "startup":
+        message = f"start-up took longer than {run.startup_seconds:.0f} s: no data was asked for"
+        return Failure(kind=FailureKind.TIMEOUT, message=message, detail=detail)
+    if run.reason == "exit" and run.exit_code != 0:
+        return _crash(run, text, detail)
+    if run.saved or (run.reason == "exit" and not must_save):
+        return None
+    if run.reason == "exit":
+        return Failure(kind=FailureKind.NO_SAVE, message="ended without saving a model", detail=_last_lines(text))
+    what = "nothing was saved" if must_save else "it was still running"
+    message = f"{what} when the budget was used up ({run.train_seconds:.1f} s)"
+    return Failure(kind=FailureKind.TIMEOUT, message=message, detail=_last_lines(text))
+
+
+def _crash(run: Run, text: str, detail: str) -> Failure:
+    name, message = _last_exception(text)
+    line = f"{name}: {message}" if message else name
+    short = name.rpartition(".")[2]
+    if _OUT_OF_MEMORY.search(detail) or (run.exit_code == -9 and not name):
+        line = line or "killed, as the kernel does when memory runs out"
+        return Failure(kind=FailureKind.OUT_OF_MEMORY, message=line[:300], detail=detail)
+    if not name:
+        code = run.exit_code or 0
+        how = f"killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        return Failure(kind=FailureKind.CRASH, message=how, detail=_last_lines(text))
+    if short == "FloatingPointError" or message.startswith("not-finite:"):
+        kind = FailureKind.NOT_FINITE
+    elif message.startswith("build:") or (not run.clock_started and _passes(detail, "build_model")):
+        kind = FailureKind.BUILD
+    elif not run.clock_started and (short in _IMPORT_ERRORS or not _passes(detail, "main")):
+        kind = FailureKind.IMPORT
+    else:
+        kind = FailureKind.CRASH
+    return Failure(kind=kind, message=line[:300], detail=detail)
+
+
+def clean(text: str) -> str:
+    """Text from a log without control characters, ANSI sequences and direction overrides; a carriage return keeps what
+    was printed last on the line."""
+    lines = (line.rstrip("\r").rpartition("\r")[2] for line in _ANSI.sub("", text).split("\n"))
+    return _UNPRINTABLE.sub("", "\n".join(lines))
+
+
+def traceback_end(text: str) -> str:
+    """The last traceback of a log, shortened from its middle; empty if there is none."""
+    start = text.rfind("Traceback (most recent call last):")
+    if start < 0:
+        return ""
+    block = text[start:].strip()
+    if len(block) <= DETAIL_CHARACTERS:
+        return block
+    head = DETAIL_CHARACTERS // 3
+    return f"{block[:head]}\n[...]\n{block[-(DETAIL_CHARACTERS - head) :]}"
+
+
+def _last_exception(text: str) -> tuple[str, str]:
+    start = text.rfind("Traceback (most recent call last):")
+    lines = text[max(start, 0) :].splitlines()
+    for line in reversed(lines[-60:]):
+        found = _EXCEPTION.match(line)
+        if found and (start >= 0 or found[1] == "SyntaxError"):
+            return found[1], (found[2] or "").strip()
+    return "", ""
+
+
+def _passes(detail: str, function: str) -> bool:
+    return any((found := _FRAME.match(line)) and found[2] == function for line in detail.splitlines())
+
+
+def _last_lines(text: str) -> str:
+    return "\n".join(text.strip().splitlines()[-8:])[-DETAIL_CHARACTERS:]

@@ -1,0 +1,52 @@
+"""The untrusted half of scoring: builds the model from the commit's files, loads the saved weights, answers questions.
+
+Runs model-written code, so it is a process of its own that is given no targets and no scores.
+It is started by `scorer.py` in the exported tree; file descriptors: requests on stdin, replies on stdout (the script's
+own prints go to stderr), and one shared-memory file that holds token ids on the way in and logits on the way out.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import mmap
+import os
+import sys
+from pathlib import Path
+
+
+def serve(module: str, weights: str, memory: int) -> None:
+    """Answer requests {"rows": B, "length": T} until stdin closes.
+
+    In shared memory: int64 ids [B, T] at offset 0; the reply puts float32 logits [B, T, V] at the same offset.
+    """
+    replies = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)
+    requests = os.fdopen(os.dup(0), "r")
+    sys.path.insert(0, str(Path.cwd()))
+
+    import torch
+
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    script = importlib.import_module(module)
+    task = importlib.import_module("prepare").task
+    model = script.build_model(task)
+    model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    model = model.to(task.device).eval()
+    shared = mmap.mmap(memory, 0)
+    print(json.dumps({"ready": True}), file=replies)
+    for line in requests:
+        request = json.loads(line)
+        rows, length = request["rows"], request["length"]
+        ids = torch.frombuffer(shared, dtype=torch.int64, count=rows * length).reshape(rows, length).clone()
+        with torch.inference_mode():
+            logits = model(ids.to(task.device)).to("cpu", torch.float32)
+        answer = {"shape": list(logits.shape)}
+        if list(logits.shape) == [rows, length, request["vocab_size"]]:
+            out = torch.frombuffer(shared, dtype=torch.float32, count=logits.numel())
+            out.copy_(logits.reshape(-1))
+        print(json.dumps(answer), file=replies)
+
+
+if __name__ == "__main__":
+    serve(sys.argv[1], sys.argv[2], int(sys.argv[3]))

@@ -1,0 +1,135 @@
+"""Starting supervised runs from the campaign's event loop, and ending whatever an earlier campaign left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..search.errors import RatchetreeError
+
+MARK = "RATCHETREE_WORKSPACE"
+"""Environment variable that every process of a campaign carries: the workspace's path."""
+
+RUN = "RATCHETREE_RUN"
+"""Environment variable that every process of one run carries: the run's name."""
+
+_SUPERVISOR = Path(__file__).with_name("supervisor.py")
+_ALLOWED = ("PATH", "LANG", "LC_ALL", "LC_CTYPE", "TZ", "LD_LIBRARY_PATH", "CUDA_VISIBLE_DEVICES", "CUDA_HOME")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec:
+    """One run for the supervisor."""
+
+    command: tuple[str, ...]
+    cwd: str
+    env: dict[str, str]  # the whole environment of the run
+    log: str  # file for its output
+    curve: str  # file for its loss curve, tab-separated
+    kind: str  # of the budget: wall, cpu, tokens
+    amount: float  # of the budget: seconds or tokens
+    startup_seconds: float  # cap until it asks for the data
+    wall_seconds: float  # cap from then on, whatever the budget's kind
+    memory_mb: float  # cap of the whole process tree
+    cpus: tuple[int, ...] = ()  # that it may use; empty = all
+    data: str = ""  # file that is handed over on request; empty = nothing is, and the clock starts at once
+    reply: dict[str, Any] = field(default_factory=dict)  # what is said with the data
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """How a supervised run ended."""
+
+    reason: str  # exit, startup, deadline, wall, memory
+    exit_code: int | None  # negative: killed by that signal
+    startup_seconds: float
+    train_seconds: float
+    cpu_seconds: float
+    peak_memory_mb: float
+    steps: int
+    tokens: int
+    saved: bool
+    result: Any  # what the run said its result was; only a scorer's is believed
+    clock_started: bool
+    last_loss: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What a running run says now and then."""
+
+    share: float  # of the budget used
+    step: int
+    loss: float | None
+
+
+async def supervise(spec: Spec, *, listen: Callable[[Report], None] | None = None) -> Run | None:
+    """Run it to its end; None if the run killed its own supervisor. When this coroutine is cancelled, or this whole
+    process dies, the run and everything it started is ended. Raises RatchetreeError if it cannot be started."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-I",
+        "-S",
+        str(_SUPERVISOR),
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        env={MARK: spec.env[MARK]},
+        start_new_session=True,  # Ctrl-C in the terminal is for the campaign, which then decides
+    )
+    assert process.stdin is not None and process.stdout is not None
+    try:
+        process.stdin.write(json.dumps(asdict(spec)).encode() + b"\n")
+        await process.stdin.drain()
+        return await _follow(process.stdout, listen, spec)
+    finally:
+        process.stdin.close()  # ends the run if it has not ended
+        code = await asyncio.shield(process.wait())
+        if code != 0:  # the supervisor was killed: what it watched is still there
+            end_marked(**{name: spec.env[name] for name in (MARK, RUN)})
+
+
+async def _follow(output: asyncio.StreamReader, listen: Callable[[Report], None] | None, spec: Spec) -> Run | None:
+    async for line in output:
+        message = json.loads(line)
+        if "failed" in message:
+            raise RatchetreeError(f"{' '.join(spec.command)} cannot be started: {message['failed']}")
+        if "ended" in message:
+            return Run(**message["ended"])
+        if listen is not None and "share" in message:
+            listen(Report(**message))
+    return None
+
+
+def allowed_environment(*, workspace: Path, scratch: Path, run: str) -> dict[str, str]:
+    """The environment of a run: an allow-list, never a copy, so that no key of the user's gets in."""
+    environment = {name: os.environ[name] for name in _ALLOWED if name in os.environ}
+    return environment | {
+        MARK: str(workspace),
+        RUN: run,
+        "HOME": str(scratch),
+        "TMPDIR": str(scratch),
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONHASHSEED": "0",
+    }
+
+
+def end_marked(**marks: str) -> int:
+    """Kill every process whose environment carries all the marks, such as what a killed campaign left; how many."""
+    wanted = {f"{name}={value}".encode() for name, value in marks.items()}
+    ended = 0
+    for entry in Path("/proc").glob("[0-9]*"):
+        pid = int(entry.name)
+        with contextlib.suppress(OSError):
+            if pid != os.getpid() and wanted <= set((entry / "environ").read_bytes().split(b"\0")):
+                os.kill(pid, signal.SIGKILL)
+                ended += 1
+    return ended
