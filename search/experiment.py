@@ -33,6 +33,7 @@ from .model import (
     FailureKind,
     Idea,
     NodeId,
+    ScoreReport,
     Sources,
     Verdict,
     digest,
@@ -56,6 +57,9 @@ from .ratchet import PRESETS, Confirm, decide
 from .settings import Settings
 from .state import State
 from .tree import ROOT, Tree
+
+LARGEST_SCORE = 1e12
+"""Larger values (and NaN) are refused before they are journalled: their squares would outgrow a float."""
 
 Step = Literal["plan", "write", "check", "commit", "train", "score", "judge", "settle", "end"]
 
@@ -386,6 +390,8 @@ class Experiments:
     async def _score(self, job: Job) -> None:
         begun = perf_counter()
         outcome = await self.parts.trainer.score(job)
+        if isinstance(outcome, ScoreReport) and not abs(outcome.value) <= LARGEST_SCORE:
+            outcome = Failure(kind=FailureKind.SCORE, message=f"{outcome.value} is no sane {self.tree.metric.name}")
         seconds = round(perf_counter() - begun, 3)
         self.record(
             Scored(time=self.now(), experiment=job.experiment, trial=job.trial, seconds=seconds, outcome=outcome)

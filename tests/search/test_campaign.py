@@ -392,6 +392,15 @@ def test_a_failure_of_the_scorer_fails_the_experiment(workspace: Path) -> None:
     assert tree.node(1).verdict is Verdict.FAILED
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 1e200])
+def test_a_score_that_is_no_sane_number_is_a_failure(workspace: Path, value: float) -> None:
+    bench = Bench(workspace, trainer=ScriptedTrainer(lambda e, t: value if e else 1.0))
+    failure = bench.run(1).node(1).failure
+    assert failure is not None
+    assert failure.kind is FailureKind.SCORE
+    assert bench.problems() == []
+
+
 def test_a_confirming_trial_that_crashes_parks_the_node(workspace: Path) -> None:
     trainer = ScriptedTrainer(lambda e, t: (0.5 if t < 2 else CRASH) if e else 1.0 + 0.01 * t)
     tree = Bench(workspace, preset="default", trainer=trainer).run(1)

@@ -14,8 +14,9 @@ def facts_of(text: str) -> dict[str, str]:
     facts: dict[str, str] = {}
     name = ""
     for line in text.splitlines():
-        name = line[:9].strip() or name
-        facts[name] = f"{facts.get(name, '')} {line[11:].strip()}".strip()
+        first, _, words = line.partition("  ")
+        name = first or name
+        facts[name] = f"{facts.get(name, '')} {words.strip()}".strip()
     return facts
 
 

@@ -132,6 +132,13 @@ def test_a_setback_contract_says_what_was_promised_and_what_came_of_it(new_story
     assert "  setback failed (0 of 2), dip not measured of ≤0.5000" in show(TreeText(story.tree))
 
 
+def test_a_node_that_main_jumped_away_from_hangs_off_the_trunk(new_story, show):
+    # 1 is kept; then 3, which goes on from the parked 2, beats it: main's next commit has 3's tree.
+    story = new_story().root(2.0, 2.0).park(2, 0, 2.1).keep(1, 0, 1.9, 1.9).keep(3, 2, 1.8, 1.8)
+    signs = [line.split("  ")[0] for line in rows_of(show(TreeText(story.tree)))]
+    assert signs == ["● 0000", "├─● 0001", "○ 0002", "● 0003"]
+
+
 def test_repairs_and_transplants_are_called_so(new_story, show):
     story = new_story().root(2.0, 2.0).fail(1, 0).park(2, 0, 2.1, "mend it", asked=ExpansionKind.REPAIR)
     story.park(3, 0, 2.1, "bring it here", asked=ExpansionKind.TRANSPLANT)
@@ -199,7 +206,8 @@ def test_a_fan_of_20_000_is_a_few_rows(quick, show):
     rows = rows_of(show(TreeText(tree)))
     assert len(rows) == 1 + 6 + 1
     assert rows[-1].startswith("└─┄ +19,993 parked: best ")
-    assert len(rows_of(show(TreeText(tree, everything=True)))) == 20_000
+    small = quick(2_000, parent=lambda node: 0, verdict=Verdict.PARKED)
+    assert len(rows_of(show(TreeText(small, everything=True)))) == 2_000
 
 
 def test_indentation_grows_with_the_logarithm_of_the_size(quick, show):

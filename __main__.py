@@ -1,0 +1,5 @@
+"""`python -m ratchetree`."""
+
+from .cli import main
+
+main()

@@ -1,0 +1,189 @@
+"""kill -9 at any instant: nothing is lost, nothing finished is done again, main is never worse, nobody survives."""
+
+from __future__ import annotations
+
+import json
+import random
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ratchetree.search.events import Event, Trained
+from ratchetree.search.tree import replay
+from ratchetree.storage.journal import SqliteJournal
+
+pytestmark = pytest.mark.slow
+
+SYNTHETIC = """
+[search]
+policy = "{policy}"
+in_flight = {in_flight}
+[ratchet]
+preset = "default"
+[budget]
+seconds = 0.01
+[trainer]
+executor = "synthetic"
+slots = {in_flight}
+"""
+
+
+def prepared(ratchetree: Any, git: Callable[..., str], folder: Path, toml: str) -> None:
+    """A workspace of the example task with other settings."""
+    assert ratchetree("init", folder, "--task", "command").code == 0
+    (folder / "ratchetree.toml").write_text(toml)
+    git(folder, "commit", "-qam", "settings")
+
+
+def journalled(folder: Path) -> list[Event]:
+    path = folder / ".ratchetree" / "journal.db"
+    if not path.exists():
+        return []
+    journal = SqliteJournal.read(path)
+    events = [event for _, event in journal.events()]
+    journal.close()
+    return events
+
+
+def kill_often(ratchetree: Any, folder: Path, experiments: int, kills: int, rng: random.Random) -> int:
+    """Run the campaign, killing it `kills` times at random moments, then to its end; how often a kill hit it."""
+    hits = 0
+    for _ in range(kills):
+        running = ratchetree.start("run", folder, "--experiments", str(experiments))
+        time.sleep(rng.uniform(0.2, 2.5))  # how long it lives is the experiment here, not a wait for something
+        hits += running.poll() is None
+        running.kill()
+        running.communicate()
+        check_prefix(folder)
+    said = ratchetree("run", folder, "--experiments", str(experiments))
+    assert said.code == 0, said.errors
+    return hits
+
+
+def check_prefix(folder: Path) -> None:
+    """After any kill the journal is a history that can be replayed, and main never got worse in it."""
+    tree = replay(journalled(folder))
+    losses = [float(tree.loss[node]) for node in tree.advances]
+    assert losses == sorted(losses, reverse=True)
+
+
+def without_times(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    timed = ("commit", "main", "seconds", "started", "ended")
+    return [{key: value for key, value in node.items() if key not in timed} for node in nodes]
+
+
+def check_end(ratchetree: Any, folder: Path, experiments: int) -> list[dict[str, Any]]:
+    """Everything that must hold when the campaign is through; its nodes."""
+    verified = ratchetree("verify", folder)
+    assert verified.code == 0, verified.out
+    status = ratchetree("status", folder, "--json").json
+    assert status["experiments"] == experiments
+    assert status["in_flight"] == 0
+    trained = Counter(
+        (event.experiment, event.trial, event.seed) for event in journalled(folder) if isinstance(event, Trained)
+    )
+    assert set(trained.values()) == {1}, "a finished trial was run again"
+    nodes: list[dict[str, Any]] = ratchetree("tree", folder, "--json").json["nodes"]
+    assert [node["id"] for node in nodes] == list(range(experiments + 1)), "a node was lost"
+    return nodes
+
+
+def test_a_serial_campaign_killed_again_and_again_grows_the_same_tree(
+    ratchetree: Any, tmp_path: Path, git: Callable[..., str], survivors: Callable[[Path], list[int]]
+) -> None:
+    toml = SYNTHETIC.format(policy="beam", in_flight=1)
+    undisturbed, killed = tmp_path / "undisturbed", tmp_path / "kílled often"
+    for folder in (undisturbed, killed):
+        prepared(ratchetree, git, folder, toml)
+    assert ratchetree("run", undisturbed, "--experiments", "120").code == 0
+    hits = kill_often(ratchetree, killed, experiments=120, kills=27, rng=random.Random(1))
+    assert hits >= 25
+    expected = check_end(ratchetree, undisturbed, 120)
+    assert without_times(check_end(ratchetree, killed, 120)) == without_times(expected)
+    assert survivors(killed) == []
+
+
+def test_a_parallel_campaign_killed_again_and_again_loses_nothing(
+    ratchetree: Any, tmp_path: Path, git: Callable[..., str]
+) -> None:
+    folder = tmp_path / "parallel"
+    prepared(ratchetree, git, folder, SYNTHETIC.format(policy="best-first", in_flight=4))
+    kill_often(ratchetree, folder, experiments=100, kills=8, rng=random.Random(2))
+    check_end(ratchetree, folder, 100)
+
+
+def test_real_training_killed_again_and_again_leaves_no_survivor_and_repeats_no_finished_run(
+    ratchetree: Any, tmp_path: Path, git: Callable[..., str], survivors: Callable[[Path], list[int]]
+) -> None:
+    """Real processes of the example task; each run writes its own begin and end into a file outside the campaign."""
+    folder, witness = tmp_path / "real", tmp_path / "witness.txt"
+    assert ratchetree("init", folder, "--task", "command").code == 0
+    script = (folder / "train.py").read_text()
+    script = script.replace(
+        'if __name__ == "__main__":\n    main()',
+        f'if __name__ == "__main__":\n'
+        f'    run = os.environ["RATCHETREE_RUN"]\n'
+        f'    open({str(witness)!r}, "a").write(f"begin {{run}}\\n")\n'
+        f"    main()\n"
+        f'    open({str(witness)!r}, "a").write(f"end {{run}}\\n")',
+    )
+    (folder / "train.py").write_text(script)
+    git(folder, "commit", "-qam", "with a witness")
+    kill_often(ratchetree, folder, experiments=25, kills=8, rng=random.Random(3))
+    check_end(ratchetree, folder, 25)
+    assert survivors(folder) == []
+    lines = witness.read_text().splitlines()
+    ended = Counter(line.split()[1] for line in lines if line.startswith("end"))
+    begun = Counter(line.split()[1] for line in lines if line.startswith("begin"))
+    again = {run: count for run, count in ended.items() if count > 1}
+    # A kill may fall between a run's last line and its journal entry: a handful of milliseconds, once per kill at most.
+    assert sum(count - 1 for count in again.values()) <= 1, again
+    assert sum(begun.values()) <= sum(ended.values()) + 8 * 2
+
+
+def test_one_signal_from_the_keyboard_finishes_and_two_stop_at_once(
+    ratchetree: Any, tmp_path: Path, git: Callable[..., str], survivors: Callable[[Path], list[int]]
+) -> None:
+    import signal
+
+    folder = tmp_path / "interrupted"
+    assert ratchetree("init", folder, "--task", "command").code == 0
+    toml = (folder / "ratchetree.toml").read_text().replace("slots    = 2", "slots    = 1")
+    (folder / "ratchetree.toml").write_text(toml)
+    script = (folder / "train.py").read_text()
+    (folder / "train.py").write_text(
+        script.replace("rng = random.Random(int", "import time; time.sleep(1.5)\n    rng = random.Random(int")
+    )
+    git(folder, "commit", "-qam", "slow")
+
+    def started() -> subprocess.Popen[str]:
+        running = ratchetree.start("run", folder, "--experiments", "50")
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline and not any(
+            json.loads((e.kind == "planned" and "true") or "false") for e in journalled(folder)[-3:]
+        ):
+            time.sleep(0.05)
+        time.sleep(0.5)
+        return running
+
+    running = started()
+    running.send_signal(signal.SIGINT)
+    out, _ = running.communicate(timeout=60)
+    assert running.returncode == 0, out
+    assert "Ctrl-C" in out
+    assert ratchetree("status", folder, "--json").json["stopped"] == "you asked it to (Ctrl-C)"
+
+    running = started()
+    running.send_signal(signal.SIGINT)
+    time.sleep(0.3)
+    running.send_signal(signal.SIGINT)
+    out, _ = running.communicate(timeout=30)
+    assert running.returncode == 1
+    assert "stopped at once" in out
+    assert survivors(folder) == []
+    assert ratchetree("verify", folder).code == 0
