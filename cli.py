@@ -6,10 +6,10 @@ Heavy packages are imported where they are used: `ratchetree --help` must stay q
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
 import os
 import signal
+import sqlite3
 import sys
 import time
 from pathlib import Path
@@ -449,12 +449,10 @@ def _settings(folder: Path, options: dict[str, dict[str, Any]]) -> Settings:
 
 
 def _check_journal(folder: Path, repository: GitRepository) -> None:
-    if not _journal(folder).exists():
-        pins = [name for name in repository.refs() if name.startswith("refs/ratchetree/")]
-        if pins:
-            raise WrongUse(
-                f"the journal is gone, but git still holds {len(pins)} nodes: bring it back with: ratchetree rebuild"
-            )
+    if not _journal(folder).exists() and (pins := repository.pins()):
+        raise WrongUse(
+            f"the journal is gone, but git still holds {len(pins)} nodes: bring it back with: ratchetree rebuild"
+        )
 
 
 def _check_seed(journal: Any, seed: int | None) -> None:
@@ -508,35 +506,33 @@ def _print_json(value: Any) -> None:
     typer.echo(json.dumps(value, indent=1, ensure_ascii=False, allow_nan=False))
 
 
-def _quoted(path: Path) -> str:
+def _quoted(word: Path | str) -> str:
     import shlex
 
-    return shlex.quote(str(path))
+    return shlex.quote(str(word))
 
 
 def main() -> None:
     """Entry point: every expected error is one line on standard error and an exit code."""
-    import click
-
+    (usage_error,) = typer.BadParameter.__bases__  # typer brings its own click and exports no more of it
     code: int | None = 1
     try:
         code = app(standalone_mode=False)
-    except click.exceptions.Exit as error:
-        code = error.exit_code
-    except click.ClickException as error:
-        typer.echo(f"ratchetree: {' '.join(error.format_message().split())}", err=True)
-        code = error.exit_code
+    except usage_error as error:
+        message = " ".join(error.format_message().split())
+        given = " ".join(map(_quoted, sys.argv[1:]))
+        typer.echo(f"ratchetree: {message}; given: {given}; see --help", err=True)
+        code = 2
     except RatchetreeError as error:
         typer.echo(f"ratchetree: {error}", err=True)
         code = error.exit_code
     except BrokenPipeError:  # `ratchetree tree | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.EPERM):
-            raise
-        where = f": {error.filename}" if error.filename else ""
-        typer.echo(f"ratchetree: {error.strerror}{where}; nothing is lost: mend it and run again", err=True)
-    except (KeyboardInterrupt, click.Abort):
+    except (OSError, sqlite3.OperationalError) as error:  # a full disk, a read-only folder
+        where = f": {error.filename}" if isinstance(error, OSError) and error.filename else ""
+        why = error.strerror if isinstance(error, OSError) else error
+        typer.echo(f"ratchetree: {why}{where}; nothing is lost: mend it and run again", err=True)
+    except (KeyboardInterrupt, typer.Abort):
         typer.echo("ratchetree: interrupted", err=True)
     sys.exit(code)

@@ -11,6 +11,7 @@ import re
 import subprocess
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -158,7 +159,7 @@ class GitRepository:
         if self._repo.head.is_detached:
             raise WrongUse(f"{self.path}: HEAD is detached; go back to a branch first, with: git switch main")
         self._finish_follow()
-        changed = self._git("status", "--porcelain", "--untracked-files=no").splitlines()
+        changed = self._lines("status", "--porcelain", "--untracked-files=no")
         if changed:
             names = ", ".join(line[3:] for line in changed[:3]) + (" ..." if len(changed) > 3 else "")
             raise WrongUse(f"{self.path} has uncommitted changes ({names}): commit or stash them first")
@@ -176,6 +177,11 @@ class GitRepository:
         # one for-each-ref: iterating GitPython's heads took 75 s at 10,000 packed refs
         listed = self._git("for-each-ref", "--format=%(refname) %(objectname)", PINS, "refs/heads/")
         return dict(line.rsplit(" ", 1) for line in listed.splitlines())
+
+    def pins(self) -> dict[NodeId, str]:
+        """The commit of every pinned node."""
+        names = {name.removeprefix(PINS): commit for name, commit in self.refs().items() if name.startswith(PINS)}
+        return {int(number): commit for number, commit in names.items() if number.isdigit()}
 
     def set_ref(self, name: str, commit: str) -> None:
         """Point a pin or branch at a commit."""
@@ -235,28 +241,73 @@ class GitRepository:
             return self._git("commit-tree", tree, *flags, "-m", message).strip()
 
     def _follow(self, before: str, after: str) -> None:
-        """Where the user has main checked out, bring the files along; local edits stay untouched (then git shows the
-        difference, and nothing else happens)."""
+        """Where the user has main checked out, bring index and files along; the user's own edits stay untouched (then
+        git shows the difference, and nothing else happens).
+
+        Each file is replaced in one step, so that a kill or a full disk leaves the old or the new one.
+        """
         if self._repo.bare or self._repo.head.is_detached or self._repo.head.reference.path != MAIN:
             return
-        try:
-            self._git("read-tree", "-m", "-u", before, after)
-        except _GitFailed:
+        edited = self._edited()
+        for name in self._lines("diff", "--name-only", "--no-renames", before, after):
+            if name not in edited:
+                self._write_file(name, after)
+        with suppress(_GitFailed):  # the user has staged other edits
+            self._git("read-tree", "-i", "-m", before, after)
+        self._edited()
+
+    def _edited(self) -> set[str]:
+        """Files that differ from the index, which is refreshed first: a copied workspace has other time stamps."""
+        with suppress(_GitFailed):  # it reports edits by failing
+            self._git("update-index", "-q", "--refresh")
+        return set(self._lines("diff-files", "--name-only"))
+
+    def _write_file(self, name: str, commit: str) -> None:
+        target = self.path / name
+        content = self._checked_out(name, commit)
+        if content is None:
+            target.unlink(missing_ok=True)
             return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        half = target.with_name(f".{target.name}.ratchetree")
+        try:
+            half.write_bytes(content)
+            mode = (self._repo.tree(commit) / name).mode
+            half.chmod(0o755 if mode & 0o100 else 0o644)
+            half.replace(target)
+        finally:
+            half.unlink(missing_ok=True)
+
+    def _checked_out(self, name: str, commit: str) -> bytes | None:
+        """A file as git would check it out (line endings, filters); None if the commit does not have it."""
+        import git
+
+        try:
+            command = ["git", "cat-file", "--filters", f"{commit}:{name}"]
+            content: bytes = self._repo.git.execute(command, stdout_as_string=False, strip_newline_in_stdout=False)
+        except git.GitCommandError:
+            return None
+        return content
 
     def _finish_follow(self) -> None:
-        """Finish a `_follow` that a kill cut off: the index still holds an older main, and nothing else is changed."""
+        """Finish a `_follow` that a kill or a full disk cut off: the index still holds an older main, and every file
+        is that main's or already the new one's."""
         if self._repo.head.reference.path != MAIN:
             return
-        try:
-            self._git("diff-files", "--quiet")
-            index = self._git("write-tree").strip()
-        except _GitFailed:
+        index = self._git("write-tree").strip()
+        if index == self._repo.commit(MAIN).tree.hexsha:
             return
+        for name in self._edited():
+            path = self.path / name
+            if (path.read_bytes() if path.is_file() else None) != self._checked_out(name, MAIN):
+                return
         for commit in self._repo.iter_commits(MAIN, first_parent=True, max_count=50):
             if commit.tree.hexsha == index:
                 self._follow(commit.hexsha, self.main())
                 return
+
+    def _lines(self, *arguments: str) -> list[str]:
+        return self._git(*arguments).splitlines()
 
     def _remember(self, path: str, note: str, *, forget: str | None = None) -> list[bytes]:
         """Commands that put a note at a path of the notes tree."""

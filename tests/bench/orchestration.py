@@ -112,7 +112,8 @@ def main() -> None:
     tree = campaign.tree
     size = (folder / ".ratchetree" / "journal.db").stat().st_size
     print(f"last block / first block: {blocks[-1][0] / blocks[0][0]:.2f}")
-    print(f"all: {wall / tree.experiments * 1000:.1f} ms wall, counts {tree.counts}, journal {size / tree.experiments / 1024:.2f} KB each")
+    each = f"{wall / tree.experiments * 1000:.1f} ms wall, {size / tree.experiments / 1024:.2f} KB of journal"
+    print(f"each experiment: {each}; nodes by state {tree.counts}")
 
     begun, begun_cpu = time.perf_counter(), time.process_time()
     state = State(policy=make_policy(options.policy, {}))
