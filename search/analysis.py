@@ -56,6 +56,13 @@ def to_networkx(tree: Tree) -> nx.DiGraph[NodeId]:
     return graph
 
 
+def graphml(tree: Tree) -> str:
+    """The same graph as GraphML text, which Gephi, yEd and networkx read."""
+    import networkx as nx
+
+    return "\n".join(nx.generate_graphml(to_networkx(tree))) + "\n"
+
+
 def export_rows(tree: Tree) -> list[list[str]]:
     """The header and one row per judged node, ascending; the root comes first, as the baseline.
 

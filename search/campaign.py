@@ -19,6 +19,7 @@ from typing import Any
 from .errors import MainMoved, RatchetreeError, WrongUse
 from .events import CampaignResumed, CampaignStarted, CampaignStopped, Judged, Scored, Trained
 from .experiment import Experiments, Parts
+from .ledger import Ledger
 from .model import Failure, NodeId, Verdict, digest
 from .ports import Policy
 from .settings import Settings, settings_from
@@ -43,7 +44,14 @@ class Campaign:
         self.parts = parts
         self.settings = settings
         self.state = State(policy=policy)
-        self.steps = Experiments(parts, self.state, settings)
+        self.ledger = Ledger(
+            state=self.state,
+            journal=parts.journal,
+            repository=parts.repository,
+            clock=parts.clock,
+            observers=parts.observers,
+        )
+        self.steps = Experiments(parts, self.ledger, settings)
         self._seed = seed  # of a new campaign; a resumed one keeps its own
         self._version = version
         self._checkpoints = checkpoints
@@ -73,8 +81,8 @@ class Campaign:
             await self._score_root()
             async with self._graph() as (graph, saver):
                 reason = await self._search(graph, saver)
-            self.steps.record(CampaignStopped(time=self.steps.now(), reason=reason))
-            self.steps.note_root()
+            self.ledger.record(CampaignStopped(time=self.ledger.now(), reason=reason))
+            self.ledger.note_root()
             return Outcome(reason=reason, by_user=self._wish is not None)
         finally:
             await self._end_all()
@@ -109,9 +117,9 @@ class Campaign:
         sources = repository.sources(root)
         machine = await self.parts.trainer.open(root)
         effective = settings.model_dump_json(exclude_defaults=True)
-        policy, preset, now = settings.search.policy, settings.ratchet.preset, self.steps.now()
+        policy, preset, now = settings.search.policy, settings.ratchet.preset, self.ledger.now()
         if self.tree.root_commit is None:
-            self.steps.record(
+            self.ledger.record(
                 CampaignStarted(
                     time=now,
                     version=self._version,
@@ -126,7 +134,7 @@ class Campaign:
                 )
             )
         else:
-            self.steps.record(
+            self.ledger.record(
                 CampaignResumed(
                     time=now,
                     version=self._version,
@@ -171,9 +179,9 @@ class Campaign:
                     f"mend it on main, commit, and run again{printed}"
                 )
             reason = f"the root, over {wanted} trial{'s' if wanted > 1 else ''}"
-            now = self.steps.now()
-            self.steps.record(Judged(time=now, experiment=ROOT, verdict=Verdict.KEPT, reason=reason, against=ROOT))
-        self.steps.settle_upto(ROOT)
+            now = self.ledger.now()
+            self.ledger.record(Judged(time=now, experiment=ROOT, verdict=Verdict.KEPT, reason=reason, against=ROOT))
+        self.ledger.settle_upto(ROOT)
 
     # -- searching ----------------------------------------------------------------------------------------------
 

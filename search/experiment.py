@@ -18,16 +18,15 @@ from typing import Any, Literal, TypedDict
 from .events import (
     Checked,
     Committed,
-    Event,
     Judged,
     Planned,
     Scored,
     Selected,
-    Settled,
     Trained,
     Written,
 )
-from .life import Life, note_text, slug
+from .ledger import Ledger
+from .life import Life, note_text
 from .model import (
     Failure,
     FailureKind,
@@ -55,7 +54,6 @@ from .ports import (
 )
 from .ratchet import PRESETS, Confirm, decide
 from .settings import Settings
-from .state import State
 from .tree import ROOT, Tree
 
 LARGEST_SCORE = 1e12
@@ -75,7 +73,7 @@ class Where(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Parts:
-    """Everything an experiment acts through."""
+    """Everything a campaign acts through."""
 
     journal: Journal
     repository: Repository
@@ -87,11 +85,12 @@ class Parts:
 
 
 class Experiments:
-    """The steps, bound to one campaign's state. `graph()` puts them in order."""
+    """The steps, bound to one campaign's ledger. `graph()` puts them in order."""
 
-    def __init__(self, parts: Parts, state: State, settings: Settings) -> None:
+    def __init__(self, parts: Parts, ledger: Ledger, settings: Settings) -> None:
         self.parts = parts
-        self.state = state
+        self.ledger = ledger
+        self.state = ledger.state
         self.settings = settings
         self.preset = PRESETS[settings.ratchet.preset]
         self.brief = ""  # program.md, once it was read
@@ -130,7 +129,7 @@ class Experiments:
         if number not in self.state.lives:
             options = self.state.policy.rank(self.tree, self.settings.search.choice, self._rng(number, "select"))
             if options:
-                self.record(Selected(time=self.now(), experiment=number, options=tuple(options)))
+                self.ledger.record(Selected(time=self.ledger.now(), experiment=number, options=tuple(options)))
         self.selected.set()
         if number not in self.state.lives:
             return {"next": "end"}
@@ -160,9 +159,9 @@ class Experiments:
                 chosen, outcome = expansions[reply.outcome.option], reply.outcome.idea
             else:
                 outcome = reply.outcome
-            self.record(
+            self.ledger.record(
                 Planned(
-                    time=self.now(),
+                    time=self.ledger.now(),
                     experiment=life.id,
                     parent=chosen.node,
                     asked=chosen.kind,
@@ -201,9 +200,9 @@ class Experiments:
             failure = patched if isinstance(patched, Failure) else check_syntax(patched)
             after = before if isinstance(patched, Failure) else patched
             added, removed = count_lines(before, after)
-            self.record(
+            self.ledger.record(
                 Written(
-                    time=self.now(),
+                    time=self.ledger.now(),
                     experiment=life.id,
                     attempt=attempt,
                     patch=patch,
@@ -232,7 +231,9 @@ class Experiments:
                 job = self._job(life, trial=0, commit=parent, overlay=self._patched(life))
                 failure = await self.parts.trainer.smoke(job)
             seconds = round(perf_counter() - begun, 3)
-            self.record(Checked(time=self.now(), experiment=life.id, attempt=attempt, failure=failure, seconds=seconds))
+            self.ledger.record(
+                Checked(time=self.ledger.now(), experiment=life.id, attempt=attempt, failure=failure, seconds=seconds)
+            )
         failure = life.checked[attempt].failure
         if failure is None or failure.kind is FailureKind.DUPLICATE:
             return {"next": "commit"}
@@ -257,7 +258,7 @@ class Experiments:
                 time=life.written[-1].time if life.written else life.planned.time,
                 note=note_text(life.events),
             )
-            self.record(Committed(time=self.now(), experiment=life.id, attempt=attempt, commit=commit))
+            self.ledger.record(Committed(time=self.ledger.now(), experiment=life.id, attempt=attempt, commit=commit))
         return {"next": "train" if life.ready_to_train(attempt) else "judge"}
 
     async def train(self, where: Where) -> Where:
@@ -293,12 +294,12 @@ class Experiments:
             answer = self._verdict(life)
             if isinstance(answer, Confirm):
                 return {"trial": where["trial"] + 1, "next": "train"}
-            self.record(answer)
+            self.ledger.record(answer)
         return {"next": "settle"}
 
     async def settle(self, where: Where) -> Where:
         """main moves (compare-and-swap) or the branch is parked, and the note is written."""
-        self.settle_upto(where["experiment"])
+        self.ledger.settle_upto(where["experiment"])
         return {"next": "end"}
 
     # -- what the steps share -----------------------------------------------------------------------------------
@@ -307,17 +308,6 @@ class Experiments:
     def tree(self) -> Tree:
         """The tree as it is now."""
         return self.state.tree
-
-    def now(self) -> float:
-        """The clock, to the millisecond."""
-        return round(self.parts.clock(), 3)
-
-    def record(self, event: Event) -> None:
-        """Journal first, then believe."""
-        number = self.parts.journal.append(event)
-        self.state.apply(number, event)
-        for observer in self.parts.observers:
-            observer.event(self.tree, event)
 
     async def measure(self, trial: int) -> None:
         """One trial of the root, trained and scored; what the journal has already is not done again."""
@@ -330,55 +320,12 @@ class Experiments:
             await self._score(job)
         self.parts.trainer.discard(job)
 
-    def settle_upto(self, experiment: NodeId) -> None:
-        """Settle the experiment, and before it every kept node that main has not moved to yet: main moves in the order
-        in which nodes were kept, whichever experiment gets here first."""
-        waiting: list[NodeId] = []
-        for node in reversed(self.tree.advances):
-            if node not in self.state.lives:
-                break
-            waiting.append(node)
-        for node in [*reversed(waiting), experiment]:
-            if node in self.state.lives:
-                self._settle(self.state.lives[node])
-
-    def note_root(self) -> None:
-        """Write the root's note anew: it carries the campaign's own events too."""
-        commit = self.tree.root_commit
-        assert commit is not None
-        note = note_text(list(self.parts.journal.events(ROOT)))
-        self.parts.repository.settle(node=ROOT, commit=commit, branch=None, note=note)
-
-    def _settle(self, life: Life) -> None:
-        node = self.tree.node(life.id)
-        assert life.judged is not None
-        commit = node.commit
-        assert commit is not None
-        main = branch = None
-        if life.id == ROOT:
-            main = commit
-        elif life.judged.verdict is Verdict.KEPT:
-            before = self.tree.advances[self.tree.advances.index(life.id) - 1]
-            expected = self.tree.node(before).main
-            assert expected is not None
-            message = f"{life.id:04d} {node.title}\n\n{life.judged.reason}\n"
-            main = self.parts.repository.advance(
-                expected=expected, winner=commit, message=message, time=life.judged.time
-            )
-        elif life.judged.verdict is Verdict.PARKED:
-            branch = f"parked/{life.id:04d}-{slug(node.title)}"
-        event = Settled(time=self.now(), experiment=life.id, main=main, branch=branch)
-        events = list(self.parts.journal.events(ROOT)) if life.id == ROOT else life.events
-        note = note_text([*events, (self.state.number + 1, event)])
-        self.parts.repository.settle(node=life.id, commit=commit, branch=branch, note=note)
-        self.record(event)
-
     async def _train(self, job: Job) -> None:
         begun = perf_counter()
         outcome = await self.parts.trainer.train(job)
-        self.record(
+        self.ledger.record(
             Trained(
-                time=self.now(),
+                time=self.ledger.now(),
                 experiment=job.experiment,
                 trial=job.trial,
                 seed=job.seed,
@@ -393,8 +340,8 @@ class Experiments:
         if isinstance(outcome, ScoreReport) and not abs(outcome.value) <= LARGEST_SCORE:
             outcome = Failure(kind=FailureKind.SCORE, message=f"{outcome.value} is no sane {self.tree.metric.name}")
         seconds = round(perf_counter() - begun, 3)
-        self.record(
-            Scored(time=self.now(), experiment=job.experiment, trial=job.trial, seconds=seconds, outcome=outcome)
+        self.ledger.record(
+            Scored(time=self.ledger.now(), experiment=job.experiment, trial=job.trial, seconds=seconds, outcome=outcome)
         )
 
     def _verdict(self, life: Life) -> Judged | Confirm:
@@ -414,7 +361,7 @@ class Experiments:
                 return answer
             verdict, reason = answer.verdict, answer.reason
         return Judged(
-            time=self.now(),
+            time=self.ledger.now(),
             experiment=life.id,
             verdict=verdict,
             reason=reason,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 """PRAGMA user_version of the files this code writes; a higher one was written by a newer ratchetree."""
 
+_INSERT = "INSERT INTO events (time, kind, experiment, body) VALUES (?, ?, ?, ?)"
 _VIEWS = {
     "experiments": """
         SELECT p.experiment AS id,
@@ -100,11 +101,24 @@ class SqliteJournal:
             journal._check_version()
         return journal
 
+    @classmethod
+    def replace(cls, path: Path, events: Iterable[Event]) -> Path | None:
+        """Write a whole journal anew, in one transaction; where the old file, if there was one, is kept."""
+        kept = aside(path)
+        journal = cls.create(path)
+        rows = [(event.time, event.kind, experiment_of(event), encode(event)) for event in events]
+        with closing(journal._database.conn.cursor()) as cursor:
+            cursor.execute("BEGIN")
+            cursor.executemany(_INSERT, rows)
+            cursor.execute("COMMIT")
+        journal.close()
+        return kept
+
     def append(self, event: Event) -> int:
         """Store the event durably; its number."""
         try:
             cursor = self._database.conn.execute(
-                "INSERT INTO events (time, kind, experiment, body) VALUES (?, ?, ?, ?)",
+                _INSERT,
                 (event.time, event.kind, experiment_of(event), encode(event)),
             )
         except sqlite3.OperationalError as error:
@@ -133,14 +147,6 @@ class SqliteJournal:
         aside(self._path)
         fresh = SqliteJournal.create(self._path)
         self._database = fresh._database
-
-    def fill(self, events: Iterable[Event]) -> None:
-        """Append many events in one transaction."""
-        rows = [(event.time, event.kind, experiment_of(event), encode(event)) for event in events]
-        with closing(self._database.conn.cursor()) as cursor:
-            cursor.execute("BEGIN")
-            cursor.executemany("INSERT INTO events (time, kind, experiment, body) VALUES (?, ?, ?, ?)", rows)
-            cursor.execute("COMMIT")
 
     def close(self) -> None:
         """Fold the write-ahead log into the file and close it."""

@@ -20,7 +20,7 @@ class WorkspaceLock:
         self._path = path
         self._file: TextIO | None = None
 
-    def acquire(self) -> bool:
+    def __enter__(self) -> bool:
         """Take the lock; True if a crashed campaign had left its mark. Raises WrongUse if another one is running."""
         self._path.parent.mkdir(parents=True, exist_ok=True)
         file = self._path.open("a+")
@@ -38,8 +38,8 @@ class WorkspaceLock:
         self._file = file
         return crashed
 
-    def release(self) -> None:
-        """Let go; an empty file says that the campaign ended by itself."""
+    def __exit__(self, *_: object) -> None:
+        """Let go; an empty file says that the holder ended by itself."""
         if self._file is not None:
             self._file.truncate(0)
             self._file.close()

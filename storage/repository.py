@@ -364,8 +364,8 @@ def _open(path: Path) -> git.Repo:
     return repo
 
 
-def check_git() -> None:
-    """git is there and new enough; else WrongUse."""
+def check_git() -> str:
+    """git's version, if it is there and new enough; else WrongUse."""
     try:
         said = subprocess.run(["git", "--version"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
@@ -373,6 +373,7 @@ def check_git() -> None:
     found = re.search(r"(\d+)\.(\d+)", said)
     if not found or (int(found[1]), int(found[2])) < OLDEST_GIT:
         raise WrongUse(f"{said.strip()} is too old: ratchetree needs git {OLDEST_GIT[0]}.{OLDEST_GIT[1]} or newer")
+    return said.strip()
 
 
 def safe_environment() -> dict[str, str]:

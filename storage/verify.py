@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from ..search.model import Verdict, digest
@@ -30,6 +31,14 @@ def verify(tree: Tree, digests: dict[int, str], repository: GitRepository) -> li
         if name.startswith(PINS) and name.split("-attempt")[0] not in known:
             problems.append(Problem(message=f"{name} is pinned, but the journal does not know it: ratchetree rebuild"))
     return problems
+
+
+def mend(problems: Iterable[Problem], repository: GitRepository) -> Iterator[str]:
+    """Put back the refs whose commits are still there; their names."""
+    for problem in problems:
+        if problem.ref and problem.commit:
+            repository.set_ref(problem.ref, problem.commit)
+            yield problem.ref
 
 
 def _check_node(

@@ -1,28 +1,111 @@
-"""Making a workspace: a task's files in a git repository of their own, with the first commit on main."""
+"""A workspace on disk: what lies where, what its settings say, and how one is made."""
 
 from __future__ import annotations
 
 import os
 import re
 import subprocess
+import tomllib
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from typing import Any
 
 from ..search.errors import RatchetreeError, WrongUse
-from .repository import check_git, safe_environment
+from ..search.events import Event
+from ..search.model import NodeId
+from ..search.settings import Settings, parse_settings, settings_from
+from .journal import SqliteJournal
+from .lock import WorkspaceLock
+from .repository import GitRepository, check_git, safe_environment
 
-STATE_FOLDER = ".ratchetree"
-"""Journal, checkpoints, lock and trial folders live here; git never sees it."""
+_IDENTITY = (("NAME", "ratchetree"), ("EMAIL", "ratchetree@localhost"))
+
+
+class Workspace:
+    """The user's folder. `.ratchetree/` in it is ours: journal, checkpoints, lock, trials; git never sees it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder.resolve()
+        self.state = self.folder / ".ratchetree"
+        self.journal_path = self.state / "journal.db"
+        self.checkpoints_path = self.state / "checkpoints.db"
+        self.lock_path = self.state / "lock"
+
+    def settings(self, options: dict[str, dict[str, Any]] | None = None) -> Settings:
+        """What ratchetree.toml says, with the command line's options (None = not given) on top. Raises WrongUse."""
+        text = self._toml()
+        parse_settings(text, source=str(self.folder / "ratchetree.toml"))
+        table = tomllib.loads(text)
+        for name, values in (options or {}).items():
+            given = {key: value for key, value in values.items() if value is not None}
+            if given:
+                table[name] = {**table.get(name, {}), **given}
+        return settings_from(table, source="the command line")
+
+    def repository(self) -> GitRepository:
+        """Its git repository, as far as its settings let us see. Raises WrongUse."""
+        return GitRepository(self.folder, self.settings().task.editable)
+
+    def lock(self) -> WorkspaceLock:
+        """The lock that a running campaign holds."""
+        return WorkspaceLock(self.lock_path)
+
+    def read_events(self) -> list[Event]:
+        """The whole journal, also while a campaign writes it. Raises RatchetreeError."""
+        self._toml()
+        journal = SqliteJournal.read(self.journal_path)
+        events = [event for _, event in journal.events()]
+        journal.close()
+        return events
+
+    def check_journal(self, repository: GitRepository) -> None:
+        """Refuse to begin a second history where the first one's journal was lost. Raises WrongUse."""
+        if not self.journal_path.exists() and (pins := repository.pins()):
+            raise WrongUse(
+                f"the journal is gone, but git still holds {len(pins)} nodes: bring it back with: ratchetree rebuild"
+            )
+
+    def log(self, node: NodeId, trial: int | None) -> str | None:
+        """What a node's trial (default: the last) printed, as it printed it; None if there is no log."""
+        folders = self._trials(node) if trial is None else [self._trial(node, trial)]
+        paths = [folder / "log.txt" for folder in [*folders, self.state / "trials" / f"{node:04d}-smoke"]]
+        found = next((path for path in paths if path.exists()), None)
+        return found.read_text(errors="replace") if found else None
+
+    def curve(self, node: NodeId) -> list[float]:
+        """Training losses of a node's last trial; empty if there are none."""
+        path = next((path for folder in self._trials(node) if (path := folder / "curve.tsv").exists()), None)
+        return [float(line.split("\t")[2]) for line in path.read_text().splitlines()[1:]] if path else []
+
+    def _trials(self, node: NodeId) -> list[Path]:
+        folders = (self.state / "trials").glob(f"{node:04d}-[0-9]*")
+        return sorted(folders, key=lambda folder: int(folder.name.rpartition("-")[2]), reverse=True)
+
+    def _trial(self, node: NodeId, trial: int) -> Path:
+        return self.state / "trials" / f"{node:04d}-{trial}"
+
+    def _toml(self) -> str:
+        path = self.folder / "ratchetree.toml"
+        if not self.folder.is_dir():
+            raise WrongUse(f"{self.folder} is not a folder: ratchetree init makes a workspace")
+        try:
+            return path.read_text(encoding="utf-8")
+        except FileNotFoundError:
+            message = f"{self.folder} has no ratchetree.toml, so it is no workspace: ratchetree init makes one"
+            raise WrongUse(message) from None
+        except UnicodeDecodeError as error:
+            raise WrongUse(f"{path} is not UTF-8 text ({error.reason})") from error
 
 
 def make_workspace(folder: Path, template: Traversable, *, slots: int) -> None:
-    """Fill the new or empty folder with the template's files and commit them. Raises WrongUse if it is in use."""
+    """Fill the new or empty folder with the template's files and commit them to main. Raises WrongUse if it is in
+    use."""
     check_git()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise WrongUse(f"{folder} exists and is not an empty folder: give a new one")
     folder.mkdir(parents=True, exist_ok=True)
     for source in template.iterdir():
-        if source.is_file() and not source.name.endswith(".pyc"):
+        if source.is_file():
             text = source.read_text(encoding="utf-8")
             if source.name == "ratchetree.toml":
                 text = re.sub(r"(?m)^slots(\s*)=(\s*)\d+", rf"slots\g<1>=\g<2>{slots}", text)
@@ -33,7 +116,7 @@ def make_workspace(folder: Path, template: Traversable, *, slots: int) -> None:
 
 
 def _git(folder: Path, *arguments: str) -> None:
-    who = {f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER") for what, value in _WHO}
+    who = {f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER") for what, value in _IDENTITY}
     environment = {**os.environ, **safe_environment(), **who}
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):
         environment.pop(name, None)
@@ -41,6 +124,3 @@ def _git(folder: Path, *arguments: str) -> None:
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or ["?"]
         raise RatchetreeError(f"git {arguments[0]} failed in {folder}: {lines[-1]}")
-
-
-_WHO = (("NAME", "ratchetree"), ("EMAIL", "ratchetree@localhost"))

@@ -57,7 +57,7 @@ def test_options_and_commands_that_do_not_exist(ratchetree: Any, workspace: Path
     refused(ratchetree("run", workspace, "--polcy", "beam"), "No such option: --polcy", "--policy")
     refused(ratchetree("rnu", workspace), "No such command 'rnu'")
     refused(ratchetree("run", workspace, "--experiments", "many"), "--experiments many", "valid integer")
-    refused(ratchetree("show", "x"), "'x'")
+    refused(ratchetree("show", "x"), "'ID'", "given: show x")
 
 
 def test_values_on_the_command_line_are_checked_like_those_in_the_file(ratchetree: Any, workspace: Path) -> None:

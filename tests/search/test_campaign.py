@@ -575,11 +575,7 @@ def test_a_rebuilt_journal_remembers_what_was_in_flight(workspace: Path) -> None
     bench.journal.close()
     events = events_from_git(bench.repository)
     assert replay(events).node(2).commit == campaign.tree.node(2).commit
-    for suffix in ("", "-wal", "-shm"):
-        (workspace / ".ratchetree" / f"journal.db{suffix}").unlink(missing_ok=True)
-    journal = SqliteJournal.create(workspace / ".ratchetree" / "journal.db")
-    journal.fill(events)
-    journal.close()
+    SqliteJournal.replace(workspace / ".ratchetree" / "journal.db", events)
     trainer.on_train = lambda job: None
     assert bench.run(3).counts == [0, 0, 0, 3, 0]
     assert bench.problems() == []
