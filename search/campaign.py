@@ -116,6 +116,11 @@ class Campaign:
         self.steps.brief = repository.text(root, "program.md")
         sources = repository.sources(root)
         machine = await self.parts.trainer.open(root)
+        if self.state.started is not None and self.state.started.machine.data != machine.data:
+            raise WrongUse(
+                "the data is not what it was when this campaign started (another corpus or another Python), so scores "
+                "could not be compared: bring it back, or begin another campaign in a workspace of its own"
+            )
         effective = settings.model_dump_json(exclude_defaults=True)
         policy, preset, now = settings.search.policy, settings.ratchet.preset, self.ledger.now()
         if self.tree.root_commit is None:

@@ -209,6 +209,7 @@ class Machine:
     python: str = ""
     torch: str = ""
     system: str = ""
+    data: str = ""  # what names the content of the data; scores compare only where it is equal
 
 
 Stage = Literal["smoke", "waiting", "starting", "training", "scoring"]

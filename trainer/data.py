@@ -23,6 +23,7 @@ class Manifest:
     token_bytes: str  # .npy, int32 [vocab_size]: bytes of each token, 0 for special ones
     vocab_size: int
     seq_len: int  # tokens of context that the scorer asks for
+    content: str  # a hash of all tokens: scores compare only where it is equal
 
 
 async def prepare(tree: Path, corpus: str) -> Manifest:

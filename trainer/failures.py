@@ -17,11 +17,11 @@ _FRAME = re.compile(r'^\s*File "([^"]+)", line \d+, in (\S+)')
 _IMPORT_ERRORS = ("ImportError", "ModuleNotFoundError")
 
 
-def failure_of(run: Run | None, log: str, *, tree: str, must_save: bool) -> Failure | None:
+def failure_of(run: Run | None, log: str, *, tree: str, saved: bool | None) -> Failure | None:
     """Why a run has nothing to score; None if it ended well (by itself or, if it had saved, at its deadline).
 
-    run: None if it killed its supervisor; log: its output; tree: the folder it ran in, cut from paths; must_save: a run
-    that saved no model has failed.
+    run: None if it killed its supervisor; log: its output; tree: the folder it ran in, cut from paths; saved: whether
+    it left complete weights, None if it does not have to.
     """
     if run is None:
         return Failure(kind=FailureKind.CRASH, message="the run killed its supervisor")
@@ -35,11 +35,11 @@ def failure_of(run: Run | None, log: str, *, tree: str, must_save: bool) -> Fail
         return Failure(kind=FailureKind.TIMEOUT, message=message, detail=detail)
     if run.reason == "exit" and run.exit_code != 0:
         return _crash(run, text, detail)
-    if run.saved or (run.reason == "exit" and not must_save):
+    if saved or (run.reason == "exit" and saved is None):
         return None
     if run.reason == "exit":
         return Failure(kind=FailureKind.NO_SAVE, message="ended without saving a model", detail=_last_lines(text))
-    what = "nothing was saved" if must_save else "it was still running"
+    what = "it was still running" if saved is None else "nothing was saved"
     message = f"{what} when the budget was used up ({run.train_seconds:.1f} s)"
     return Failure(kind=FailureKind.TIMEOUT, message=message, detail=_last_lines(text))
 

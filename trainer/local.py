@@ -11,7 +11,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from ..search.errors import WrongUse
@@ -73,7 +73,7 @@ class LocalTrainer:
             self._say("preparing the data (cached after the first time)")
             self._manifest = await prepare(folder, self._settings.task.corpus)
             shutil.rmtree(folder, ignore_errors=True)
-        return this_machine()
+        return replace(this_machine(), data=self._manifest.content if self._manifest else "")
 
     async def smoke(self, job: Job) -> Failure | None:
         """Two batches and a save. A script that prints its own score has no such short form and is not tried."""
@@ -82,8 +82,9 @@ class LocalTrainer:
         folder = self._folder / f"{job.experiment:04d}-smoke"
         async with self._slots.use(SMOKE) as slot:
             run, log = await self._run(job, folder, slot, smoke=True)
+        failure = failure_of(run, log, tree=str(folder / "tree"), saved=_weights(folder).exists())
         shutil.rmtree(folder / "out", ignore_errors=True)
-        return failure_of(run, log, tree=str(folder / "tree"), must_save=True)
+        return failure
 
     async def train(self, job: Job) -> TrialReport | Failure:
         """One trial inside the budget; the saved weights stay until `score`."""
@@ -91,7 +92,8 @@ class LocalTrainer:
         self._tell(job, "waiting")
         async with self._slots.use(TRAIN) as slot:
             run, log = await self._run(job, folder, slot, smoke=False)
-        failure = failure_of(run, log, tree=str(folder / "tree"), must_save=self._trusted)
+        saved = _weights(folder).exists() if self._trusted else None
+        failure = failure_of(run, log, tree=str(folder / "tree"), saved=saved)
         if failure is not None:
             shutil.rmtree(folder / "out", ignore_errors=True)
             return failure
@@ -167,7 +169,7 @@ class LocalTrainer:
         score = ScoreSpec(
             tree=str(tree),
             module=self._module,
-            weights=str(folder / "out" / "model.pt"),
+            weights=str(_weights(folder)),
             tokens=self._manifest.validation,
             token_bytes=self._manifest.token_bytes,
             vocab_size=self._manifest.vocab_size,
@@ -235,6 +237,11 @@ class LocalTrainer:
                 slot=slot.number if slot else None,
             )
         )
+
+
+def _weights(folder: Path) -> Path:
+    """Where a run's last complete save is: written beside it first, then renamed."""
+    return folder / "out" / "model.pt"
 
 
 def _read(log: str) -> str:

@@ -56,7 +56,6 @@ class Run:
     peak_memory_mb: float
     steps: int
     tokens: int
-    saved: bool
     result: Any  # what the run said its result was; only a scorer's is believed
     clock_started: bool
     last_loss: float | None

@@ -52,7 +52,6 @@ class Supervisor:
         self.cpu_reaped = 0.0  # of processes that are gone
         self.peak_mb = 0.0
         self.steps = self.tokens = 0
-        self.saved = False
         self.result: Any = None  # what a scorer found
         self.exit_code: int | None = None
         self.log = _Log(Path(spec["log"]))
@@ -107,7 +106,6 @@ class Supervisor:
             "peak_memory_mb": round(self.peak_mb, 1),
             "steps": self.steps,
             "tokens": self.tokens,
-            "saved": self.saved,
             "result": self.result,
             "clock_started": began is not None,
             "last_loss": self.curve[-1][2] if self.curve and abs(self.curve[-1][2]) != float("inf") else None,
@@ -183,7 +181,6 @@ class Supervisor:
                 os.close(data)
         self.steps = max(self.steps, int(message.get("steps", 0)))
         self.tokens = max(self.tokens, int(message.get("tokens", 0)))
-        self.saved = self.saved or message.get("saved") is True
         self.result = message.get("result", self.result)
 
     def _read_output(self) -> None:

@@ -46,8 +46,8 @@ SPLIT_PATTERN = (
 
 READ_BYTES = 64_000_000  # of a corpus, in order of path, that is looked at at all
 TRAIN_BYTES = 20_000_000  # more than a trial can read
-HELD_OUT_BYTES = 256_000  # in validation and in test each: every trial pays for scoring it
-HELD_OUT_DOCUMENT_BYTES = 32_000  # of one document, so that no single file decides the score
+HELD_OUT_BYTES = 160_000  # in validation and in test each: every trial pays for scoring it
+HELD_OUT_DOCUMENT_BYTES = 16_000  # of one document, so that no single file decides the score
 HELD_OUT_SHARE = 0.05  # of the documents that go to validation, and as many to test
 COPIED_SHARE = 0.5  # a held-out document with more of its lines than this in train is dropped as a copy
 LINE_CHARACTERS = 20  # lines shorter than this say nothing about copying

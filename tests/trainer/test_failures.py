@@ -9,7 +9,7 @@ from ratchetree.trainer.processes import Run
 TREE = "/w/.ratchetree/trials/0001-0/tree"
 
 
-def ended(reason: str = "exit", code: int | None = 1, *, saved: bool = False, clock: bool = True) -> Run:
+def ended(reason: str = "exit", code: int | None = 1, *, clock: bool = True) -> Run:
     return Run(
         reason=reason,
         exit_code=code,
@@ -19,7 +19,6 @@ def ended(reason: str = "exit", code: int | None = 1, *, saved: bool = False, cl
         peak_memory_mb=123.0,
         steps=3,
         tokens=30,
-        saved=saved,
         result=None,
         clock_started=clock,
         last_loss=None,
@@ -31,16 +30,16 @@ def trace(*frames: str, error: str) -> str:
     return "step 1 loss 2\nTraceback (most recent call last):\n" + "\n".join(lines) + f"\n{error}\n"
 
 
-def why(run: Run | None, log: str = "", *, must_save: bool = True) -> Failure:
-    failure = failure_of(run, log, tree=TREE, must_save=must_save)
+def why(run: Run | None, log: str = "", *, saved: bool = False) -> Failure:
+    failure = failure_of(run, log, tree=TREE, saved=saved)
     assert failure is not None
     return failure
 
 
 def test_a_run_that_saved_and_ended_or_met_its_deadline_has_not_failed() -> None:
-    for run in (ended(code=0, saved=True), ended("deadline", -9, saved=True)):
-        assert failure_of(run, "", tree=TREE, must_save=True) is None
-    assert failure_of(ended(code=0), "", tree=TREE, must_save=False) is None
+    for run in (ended(code=0), ended("deadline", -9)):
+        assert failure_of(run, "", tree=TREE, saved=True) is None
+    assert failure_of(ended(code=0), "", tree=TREE, saved=None) is None
 
 
 @pytest.mark.parametrize(
@@ -82,7 +81,7 @@ def test_the_message_is_the_exception_and_paths_are_those_of_the_workspace() -> 
 
 
 def test_a_crash_after_saving_is_still_a_crash() -> None:
-    assert why(ended(saved=True), trace("main", error="RuntimeError: boom")).kind is FailureKind.CRASH
+    assert why(ended(), trace("main", error="RuntimeError: boom"), saved=True).kind is FailureKind.CRASH
 
 
 def test_only_the_last_traceback_counts_and_long_ones_are_cut_in_the_middle() -> None:

@@ -109,7 +109,7 @@ def test_the_data_comes_with_the_first_question_and_the_clock_starts_then(
     assert (tmp_path / "log.txt").read_text() == "5 b'the training data'\n"
     assert 0.5 <= result.startup_seconds < 5
     assert 0.2 <= result.train_seconds < 5
-    assert (result.steps, result.tokens, result.saved, result.clock_started) == (7, 70, True, True)
+    assert (result.steps, result.tokens, result.clock_started) == (7, 70, True)
 
 
 def test_the_data_cannot_be_written_through_its_descriptor(make: Callable[..., Spec], tmp_path: Path) -> None:
@@ -260,7 +260,7 @@ def test_messages_that_make_no_sense_do_no_harm(make: Callable[..., Spec]) -> No
         """
     )
     result = run(make(script))
-    assert (result.reason, result.exit_code, result.steps, result.saved) == ("exit", 0, 5, False)
+    assert (result.reason, result.exit_code, result.steps) == ("exit", 0, 5)
 
 
 def test_the_loss_curve_is_taken_from_the_output(make: Callable[..., Spec], tmp_path: Path) -> None:
