@@ -96,6 +96,18 @@ class ModelServer:
             pass_fds=(self._file,),
             text=True,
         )
+
+    def __enter__(self) -> ModelServer:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._memory.close()
+        os.close(self._file)
+
+    def wait_until_ready(self) -> None:
+        """The model is built and its weights are loaded. Raises ScoreError if not."""
         if not self._reply().get("ready"):
             raise ScoreError("build: the model server did not start")
 
@@ -132,13 +144,14 @@ def score(spec: ScoreSpec) -> float:
     tokens = np.fromfile(spec.tokens, dtype="<u2")
     token_bytes = np.load(spec.token_bytes, allow_pickle=False)
     rows = rows_of(tokens, spec.seq_len)
-    server = ModelServer(spec)
     nats = 0.0
-    for start in range(0, len(rows), ROWS):
-        batch = rows[start : start + ROWS]
-        targets = batch[:, 1:]
-        logits = server.logits(np.ascontiguousarray(batch[:, :-1]))
-        nats += float(row_nats(logits, targets, token_bytes[targets] > 0).sum())
+    with ModelServer(spec) as server:
+        server.wait_until_ready()
+        for start in range(0, len(rows), ROWS):
+            batch = rows[start : start + ROWS]
+            targets = batch[:, 1:]
+            logits = server.logits(np.ascontiguousarray(batch[:, :-1]))
+            nats += float(row_nats(logits, targets, token_bytes[targets] > 0).sum())
     return bits_per_byte(nats, int(token_bytes[rows[:, 1:]].sum()))
 
 
