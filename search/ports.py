@@ -7,7 +7,7 @@ Implementations live in `agents/` (Planner, Coder), `trainer/` (Trainer), `stora
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -166,7 +166,7 @@ class Journal(Protocol):
     def append(self, event: Event) -> int:
         """Store the event durably; returns its number (1, 2, ...)."""
 
-    def events(self, experiment: NodeId | None = None) -> Iterable[tuple[int, Event]]:
+    def events(self, experiment: NodeId | None = None) -> Iterator[tuple[int, Event]]:
         """All events with their numbers, in order; or those of one experiment (the root's with the campaign's own)."""
 
     def restart(self) -> None:

@@ -6,6 +6,7 @@ soon as they have served.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import shutil
@@ -21,7 +22,7 @@ from ..search.settings import Settings
 from .data import Manifest, prepare
 from .failures import clean, failure_of, traceback_end
 from .machine import memory_mb, this_machine
-from .processes import MARK, Report, Run, Spec, allowed_environment, end_marked, supervise
+from .processes import MARK, Report, Run, Spec, allowed_environment, end_marked, marked, remembered, supervise
 from .scorer import ScoreSpec
 from .slots import SCORE, SMOKE, TRAIN, Slot, Slots, share_out
 
@@ -60,9 +61,7 @@ class LocalTrainer:
 
     async def open(self, root: str) -> Machine:
         """End what a killed campaign left running, clear half-done trials, and have the data prepared."""
-        ended = end_marked(**{MARK: str(self._workspace)})
-        if ended:
-            self._say(f"ended {ended} process{'es' if ended > 1 else ''} that a killed campaign had left")
+        await self._end_leftovers()
         for folder in self._folder.glob("*/tree"):
             shutil.rmtree(folder.parent / "scratch", ignore_errors=True)
             shutil.rmtree(folder, ignore_errors=True)
@@ -74,6 +73,15 @@ class LocalTrainer:
             self._manifest = await prepare(folder, self._settings.task.corpus)
             shutil.rmtree(folder, ignore_errors=True)
         return replace(this_machine(), data=self._manifest.content if self._manifest else "")
+
+    async def _end_leftovers(self) -> None:
+        mark = {MARK: str(self._workspace)}
+        for _ in range(20):  # supervisors of a campaign that was killed a moment ago end by themselves, with a report
+            if not marked(**mark):
+                return
+            await asyncio.sleep(0.1)
+        ended = end_marked(**mark)
+        self._say(f"ended {ended} process{'es' if ended > 1 else ''} that a killed campaign had left")
 
     async def smoke(self, job: Job) -> Failure | None:
         """Two batches and a save. A script that prints its own score has no such short form and is not tried."""
@@ -125,8 +133,10 @@ class LocalTrainer:
         return Failure(kind=kind or FailureKind.SCORE, message=message, detail=detail)
 
     def discard(self, job: Job) -> None:
-        """Delete the saved weights."""
-        shutil.rmtree(self._trial_folder(job) / "out", ignore_errors=True)
+        """Delete the saved weights, and the report, which is journalled."""
+        folder = self._trial_folder(job)
+        shutil.rmtree(folder / "out", ignore_errors=True)
+        (folder / "ended.json").unlink(missing_ok=True)
 
     async def close(self) -> None:
         """Nothing is left to end: every run ends with the step that waits for it."""
@@ -134,16 +144,21 @@ class LocalTrainer:
     # -- one run ------------------------------------------------------------------------------------------------
 
     async def _run(self, job: Job, folder: Path, slot: Slot, *, smoke: bool) -> tuple[Run | None, str]:
-        tree = self._fresh_tree(folder, job.commit, job.overlay)
-        out = folder / "out"
-        out.mkdir()
-        budget = self._settings.budget
-        caps = {"wall": budget.seconds, "cpu": STALLED * budget.seconds + 60, "tokens": budget.seconds}
+        spec = self._spec(job, folder, slot, smoke=smoke)
+        if not smoke and (run := remembered(spec)):
+            return run, _read(spec.log)
         stage: Stage = "smoke" if smoke else "training"
         self._tell(job, "smoke" if smoke else "starting", slot)
-        spec = Spec(
+        self._fresh_tree(folder, job.commit, job.overlay)
+        (folder / "out").mkdir()
+        return await self._supervised(spec, folder, listen=lambda report: self._tell(job, stage, slot, report))
+
+    def _spec(self, job: Job, folder: Path, slot: Slot, *, smoke: bool) -> Spec:
+        budget = self._settings.budget
+        caps = {"wall": budget.seconds, "cpu": STALLED * budget.seconds + 60, "tokens": budget.seconds}
+        return Spec(
             command=_resolved(self._settings.task.command),
-            cwd=str(tree),
+            cwd=str(folder / "tree"),
             env=self._environment(job, folder, slot),
             log=str(folder / "log.txt"),
             curve=str(folder / "curve.tsv"),
@@ -157,15 +172,16 @@ class LocalTrainer:
             reply={
                 "budget": {"kind": budget.kind, "amount": budget.amount},
                 "smoke": smoke,
-                "out": str(out),
+                "out": str(folder / "out"),
                 "seed": job.seed,
             },
+            ended="" if smoke else str(folder / "ended.json"),
+            key=f"{job.commit} {job.seed}",
         )
-        return await self._supervised(spec, folder, listen=lambda report: self._tell(job, stage, slot, report))
 
     async def _score(self, job: Job, folder: Path, slot: Slot) -> tuple[Run | None, str]:
         assert self._manifest is not None
-        tree = self._fresh_tree(folder, job.commit, keep=("out", "log.txt", "curve.tsv"))
+        tree = self._fresh_tree(folder, job.commit, keep=("out", "log.txt", "curve.tsv", "ended.json"))
         score = ScoreSpec(
             tree=str(tree),
             module=self._module,
@@ -217,8 +233,7 @@ class LocalTrainer:
     def _environment(self, job: Job, folder: Path, slot: Slot) -> dict[str, str]:
         # One thread for every CPU budget, however many CPUs a slot has: a score must not depend on the number of slots.
         threads = str(len(slot.cpus)) if self._settings.budget.kind == "wall" else "1"
-        run = f"{job.experiment}-{job.trial}"
-        environment = allowed_environment(workspace=self._workspace, scratch=folder / "scratch", run=run)
+        environment = allowed_environment(workspace=self._workspace, scratch=folder / "scratch", run=folder.name)
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RATCHETREE_THREADS")
         return environment | dict.fromkeys(names, threads) | {"RATCHETREE_SEED": str(job.seed)}
 

@@ -42,6 +42,8 @@ class Spec:
     cpus: tuple[int, ...] = ()  # that it may use; empty = all
     data: str = ""  # file that is handed over on request; empty = nothing is, and the clock starts at once
     reply: dict[str, Any] = field(default_factory=dict)  # what is said with the data
+    ended: str = ""  # file for the report, should nobody be there to hear it; empty = none
+    key: str = ""  # what the run is, stored with that report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +109,15 @@ async def _follow(output: asyncio.StreamReader, listen: Callable[[Report], None]
     return None
 
 
+def remembered(spec: Spec) -> Run | None:
+    """The report of the very same run, made to its end for a campaign that was killed before it could hear it."""
+    try:
+        found = json.loads(Path(spec.ended).read_text())
+        return Run(**found["ended"]) if found["key"] == spec.key else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
 def allowed_environment(*, workspace: Path, scratch: Path, run: str) -> dict[str, str]:
     """The environment of a run: an allow-list, never a copy, so that no key of the user's gets in."""
     environment = {name: os.environ[name] for name in _ALLOWED if name in os.environ}
@@ -121,14 +132,21 @@ def allowed_environment(*, workspace: Path, scratch: Path, run: str) -> dict[str
     }
 
 
-def end_marked(**marks: str) -> int:
-    """Kill every process whose environment carries all the marks, such as what a killed campaign left; how many."""
+def marked(**marks: str) -> list[int]:
+    """Living processes whose environment carries all the marks, such as what a killed campaign left."""
     wanted = {f"{name}={value}".encode() for name, value in marks.items()}
-    ended = 0
+    found = []
     for entry in Path("/proc").glob("[0-9]*"):
-        pid = int(entry.name)
-        with contextlib.suppress(OSError):
-            if pid != os.getpid() and wanted <= set((entry / "environ").read_bytes().split(b"\0")):
-                os.kill(pid, signal.SIGKILL)
-                ended += 1
-    return ended
+        with contextlib.suppress(OSError):  # gone, or somebody else's
+            if wanted <= set((entry / "environ").read_bytes().split(b"\0")) and int(entry.name) != os.getpid():
+                found.append(int(entry.name))
+    return found
+
+
+def end_marked(**marks: str) -> int:
+    """Kill every process that carries all the marks; how many."""
+    pids = marked(**marks)
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return len(pids)

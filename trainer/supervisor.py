@@ -85,6 +85,8 @@ class Supervisor:
             self._start_clock()
         self._sources = {sys.stdin.fileno(), output, ours.fileno()}
         self._control, self._output = ours, output
+        if hasattr(os, "pidfd_open"):  # wakes up when the command ends
+            self._sources.add(os.pidfd_open(self.process.pid))
         reason = None
         while reason is None:
             ready, _, _ = select.select(list(self._sources), [], [], POLL_SECONDS)
@@ -115,7 +117,8 @@ class Supervisor:
 
     def _serve(self, ready: set[int]) -> str | None:
         if sys.stdin.fileno() in ready and not os.read(sys.stdin.fileno(), 4096):
-            return "abandoned"
+            self._reap()
+            return "abandoned" if self.exit_code is None else "exit"
         if self._output in ready:
             self._read_output()
         if self._control.fileno() in ready:
@@ -354,7 +357,17 @@ def main() -> None:
     except OSError as error:  # the command or its folder is not there
         _say({"failed": str(error)})
         return
-    _say({"ended": supervisor.report(reason)})
+    report = supervisor.report(reason)
+    if supervisor.spec["ended"] and reason != "abandoned":
+        _remember(Path(supervisor.spec["ended"]), {"key": supervisor.spec["key"], "ended": report})
+    _say({"ended": report})
+
+
+def _remember(path: Path, report: dict[str, Any]) -> None:
+    """Keep the report on disk: should the campaign be killed right now, the run need not be made again."""
+    half = path.with_suffix(".half")
+    half.write_text(json.dumps(report))
+    half.replace(path)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
@@ -14,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from ratchetree.trainer.processes import MARK
+from ratchetree.trainer.processes import MARK, marked
 
 
 @dataclass(frozen=True)
@@ -74,14 +73,4 @@ def ratchetree(tmp_path: Path) -> CommandLine:
 @pytest.fixture
 def survivors() -> Callable[[Path], list[int]]:
     """Living processes that carry a workspace's mark."""
-
-    def find(workspace: Path) -> list[int]:
-        found = []
-        for entry in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                alive = (entry / "stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-                if alive and f"{MARK}={workspace}".encode() in (entry / "environ").read_bytes().split(b"\0"):
-                    found.append(int(entry.name))
-        return found
-
-    return find
+    return lambda workspace: marked(**{MARK: str(workspace)})

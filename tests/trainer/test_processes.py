@@ -18,7 +18,17 @@ from typing import Any
 import pytest
 
 from ratchetree.search.errors import RatchetreeError
-from ratchetree.trainer.processes import MARK, RUN, Report, Run, Spec, allowed_environment, end_marked, supervise
+from ratchetree.trainer.processes import (
+    MARK,
+    RUN,
+    Report,
+    Run,
+    Spec,
+    allowed_environment,
+    end_marked,
+    marked,
+    supervise,
+)
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="process trees are watched through /proc")
 
@@ -60,15 +70,9 @@ def run(spec: Spec, listen: Callable[[Report], None] | None = None) -> Run:
     return result
 
 
-def marked(folder: Path) -> list[int]:
+def left(folder: Path) -> list[int]:
     """Living processes that carry the folder's mark."""
-    found = []
-    for entry in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError):
-            alive = (entry / "stat").read_bytes().rpartition(b")")[2].split()[0] not in (b"Z", b"X")
-            if alive and f"{MARK}={folder}".encode() in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
-    return found
+    return marked(**{MARK: str(folder)})
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
@@ -83,7 +87,7 @@ def wait_until(condition: Callable[[], bool], seconds: float = 20.0) -> bool:
 @pytest.fixture(autouse=True)
 def _nobody_survives(tmp_path: Path) -> Iterator[None]:
     yield
-    survivors = marked(tmp_path)
+    survivors = left(tmp_path)
     end_marked(**{MARK: str(tmp_path)})
     assert survivors == []
 
@@ -192,7 +196,7 @@ def test_daemons_grandchildren_and_the_deaf_do_not_survive(make: Callable[..., S
     result = run(make(script))
     assert result.reason == "exit"
     assert (tmp_path / "log.txt").read_text() == "done\n"
-    assert marked(tmp_path) == []
+    assert left(tmp_path) == []
 
 
 def test_a_small_fork_bomb_does_not_survive_its_deadline(make: Callable[..., Spec], tmp_path: Path) -> None:
@@ -204,35 +208,35 @@ def test_a_small_fork_bomb_does_not_survive_its_deadline(make: Callable[..., Spe
             os.wait()
     """
     assert run(make(script, amount=1.0)).reason == "deadline"
-    assert marked(tmp_path) == []
+    assert left(tmp_path) == []
 
 
 def test_a_run_that_kills_its_supervisor_leaves_nothing_behind(make: Callable[..., Spec], tmp_path: Path) -> None:
     script = textwrap.dedent(DAEMON) + "time.sleep(0.2); os.kill(os.getppid(), 9); time.sleep(60)\n"
     assert asyncio.run(supervise(make(script))) is None
-    assert wait_until(lambda: marked(tmp_path) == [])
+    assert wait_until(lambda: left(tmp_path) == [])
 
 
 def test_a_cancelled_run_is_ended(make: Callable[..., Spec], tmp_path: Path) -> None:
     async def cancel() -> None:
         task = asyncio.create_task(supervise(make(textwrap.dedent(DAEMON) + "time.sleep(60)\n")))
-        assert await asyncio.to_thread(wait_until, lambda: len(marked(tmp_path)) >= 3)
+        assert await asyncio.to_thread(wait_until, lambda: len(left(tmp_path)) >= 3)
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
 
     asyncio.run(cancel())
-    assert marked(tmp_path) == []
+    assert left(tmp_path) == []
 
 
 def test_nothing_outlives_a_campaign_that_is_killed(make: Callable[..., Spec], tmp_path: Path) -> None:
     spec = make(textwrap.dedent(DAEMON) + "time.sleep(60)\n")
     code = f"import asyncio; from ratchetree.trainer.processes import Spec, supervise\nasyncio.run(supervise({spec!r}))"
     campaign = subprocess.Popen([sys.executable, "-c", code])
-    assert wait_until(lambda: len(marked(tmp_path)) >= 3)
+    assert wait_until(lambda: len(left(tmp_path)) >= 3)
     campaign.kill()
     campaign.wait()
-    assert wait_until(lambda: marked(tmp_path) == [])
+    assert wait_until(lambda: left(tmp_path) == [])
 
 
 def test_a_leftover_is_found_by_its_mark_and_others_are_left_alone(tmp_path: Path) -> None:
@@ -240,7 +244,7 @@ def test_a_leftover_is_found_by_its_mark_and_others_are_left_alone(tmp_path: Pat
     mine = subprocess.Popen(["sleep", "300"], env=environment)
     other = subprocess.Popen(["sleep", "300"], env={**environment, MARK: f"{tmp_path}-other"})
     try:
-        assert wait_until(lambda: marked(tmp_path) == [mine.pid])
+        assert wait_until(lambda: left(tmp_path) == [mine.pid])
         assert end_marked(**{MARK: str(tmp_path), RUN: "2-0"}) == 0
         assert end_marked(**{MARK: str(tmp_path)}) == 1
         assert mine.wait() == -signal.SIGKILL

@@ -146,7 +146,7 @@ def test_a_cpu_budget_ends_by_itself_and_one_that_is_ignored_by_force(seed_task:
         real = Real(seed_task, budget={"kind": "cpu", "seconds": 2.0, "startup_seconds": 60})
         commit = real.repository.main()
         await real.trainer.open(commit)
-        return await real.trainer.train(job(commit, text=text))
+        return await real.trainer.train(job(commit, seed=1 if text is None else 2, text=text))
 
     text = (seed_task / "train.py").read_text()
     report = asyncio.run(train(None))
