@@ -49,6 +49,7 @@ def test_status_has_these_keys_and_values(small):
             "python": "",
             "torch": "",
             "system": "",
+            "data": "",
         },
         "limits": {"experiments": 100, "hours": None, "gpu_hours": None},
         "started": 1000.0,
