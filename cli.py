@@ -147,6 +147,7 @@ def _run_campaign(
         trainer=_trainer(workspace, repository, settings, screen),
         clock=time.time,
         observers=(screen,),
+        inbox=workspace.inbox,
     )
     campaign = Campaign(
         parts=parts,

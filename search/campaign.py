@@ -18,14 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from .errors import MainMoved, RatchetreeError, WrongUse
-from .events import CampaignResumed, CampaignStarted, CampaignStopped, Event, Judged, Scored, Trained
+from .events import CampaignResumed, CampaignStarted, CampaignStopped, Event, Judged, Requested, Scored, Trained
 from .experiment import Experiments, Parts
 from .ledger import Ledger
-from .model import Failure, NodeId, Verdict, digest
+from .model import Ask, Failure, NodeId, Request, Verdict, digest
 from .ports import Policy
 from .settings import Settings, settings_from
 from .state import State
 from .tree import ROOT, Tree
+
+LISTEN_SECONDS = 0.5
+"""How long a request from outside may lie before it is heard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +61,7 @@ class Campaign:
         self._checkpoints = checkpoints
         self._running: dict[NodeId, asyncio.Task[None]] = {}
         self._wish: str | None = None  # why the user wants to stop
+        self._paused = False
         self._wake = asyncio.Event()
         self._deadline: float | None = None
 
@@ -217,14 +221,37 @@ class Campaign:
         for experiment in sorted(self.state.lives):
             self._launch(graph, saver, experiment)
         while True:
+            self._hear()
             limit = self._limit()
-            while limit is None and len(self._running) < self.settings.in_flight:
+            while limit is None and not self._paused and len(self._running) < self.settings.in_flight:
                 if not await self._begin_experiment(graph, saver):
                     break
                 limit = self._limit()
-            if not self._running:
+            if not self._running and (limit or not self._paused):
                 return limit or "nothing is left to expand"
             await self._wait()
+
+    def _hear(self) -> None:
+        """Take in what was asked from outside: journalled first, then done."""
+        for request in self.parts.inbox.waiting():
+            if request.id not in self.state.requests:
+                refused = self._obey(request)
+                self.ledger.record(Requested(time=self.ledger.now(), request=request, refused=refused))
+                self.ledger.note_root()
+            self.parts.inbox.remove(request.id)
+
+    def _obey(self, request: Request) -> str | None:
+        """Do what was asked; why not, if it cannot be done."""
+        match request.ask:
+            case Ask.PAUSE:
+                self._paused = True
+            case Ask.RESUME:
+                self._paused = False
+            case Ask.STOP:
+                self.stop(request.note or "you asked it to")
+            case _:
+                return f"{request.ask} is not known here"
+        return None
 
     def _limit(self) -> str | None:
         """Why nothing new may begin; None if it may."""
@@ -243,18 +270,20 @@ class Campaign:
     async def _begin_experiment(self, graph: Any, saver: Any) -> bool:
         """Start the next experiment; False if the policy has nothing to expand now."""
         number = self.tree.next_id
-        self.steps.selected.clear()
-        self._launch(graph, saver, number)
-        await self.steps.selected.wait()
+        task = self._launch(graph, saver, number)
+        while number not in self.tree and not task.done():  # others' ends and resumed selections wake us too
+            self.steps.selected.clear()
+            await self.steps.selected.wait()
         if number in self.tree:
             return True
         await self._running.pop(number)
         return False
 
-    def _launch(self, graph: Any, saver: Any, experiment: NodeId) -> None:
+    def _launch(self, graph: Any, saver: Any, experiment: NodeId) -> asyncio.Task[None]:
         task = asyncio.create_task(self._live(graph, saver, experiment), name=f"experiment {experiment:04d}")
         task.add_done_callback(lambda _: self.steps.selected.set())
         self._running[experiment] = task
+        return task
 
     async def _live(self, graph: Any, saver: Any, experiment: NodeId) -> None:
         thread = {"configurable": {"thread_id": str(experiment)}, "recursion_limit": 1000}
@@ -267,10 +296,10 @@ class Campaign:
         await saver.adelete_thread(str(experiment))
 
     async def _wait(self) -> None:
-        """Until an experiment ends, the user wishes to stop, or the time is up."""
-        timeout = None
+        """Until an experiment ends, the user wishes to stop, the time is up, or somebody may have asked something."""
+        timeout = LISTEN_SECONDS
         if self._deadline is not None and not self.steps.stopping:
-            timeout = max(0.0, self._deadline - self.parts.clock())
+            timeout = min(timeout, max(0.0, self._deadline - self.parts.clock()))
         wish = asyncio.ensure_future(self._wake.wait())
         await asyncio.wait({*self._running.values(), wish}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
         wish.cancel()

@@ -20,6 +20,7 @@ from .model import (
     ModelCall,
     NodeId,
     Patch,
+    Request,
     ScoreReport,
     TrialReport,
     Verdict,
@@ -66,6 +67,16 @@ class CampaignStopped:
     time: float
     reason: str
     kind: Literal["campaign_stopped"] = "campaign_stopped"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requested:
+    """Somebody asked something of the campaign, and this is what came of it."""
+
+    time: float
+    request: Request
+    refused: str | None = None  # why it was not done; None: it was, or is under way
+    kind: Literal["requested"] = "requested"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,7 +190,7 @@ class Settled:
     kind: Literal["settled"] = "settled"
 
 
-CampaignEvent = CampaignStarted | CampaignResumed | CampaignStopped
+CampaignEvent = CampaignStarted | CampaignResumed | CampaignStopped | Requested
 ExperimentEvent = Selected | Planned | Written | Checked | Committed | Trained | Scored | Judged | Settled
 Event = CampaignEvent | ExperimentEvent
 
@@ -199,6 +210,23 @@ def encode(event: Event) -> str:
 def decode(body: str | bytes) -> Event:
     """The inverse of `encode`; raises ValueError for anything that is no event of this version."""
     return _adapter().validate_json(body)
+
+
+@cache
+def _request_adapter() -> TypeAdapter[Request]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(Request)
+
+
+def encode_request(request: Request) -> str:
+    """The request as compact JSON."""
+    return _request_adapter().dump_json(request).decode()
+
+
+def decode_request(body: str | bytes) -> Request:
+    """The inverse of `encode_request`; raises ValueError for anything else."""
+    return _request_adapter().validate_json(body)
 
 
 def experiment_of(event: Event) -> NodeId | None:

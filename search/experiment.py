@@ -11,7 +11,7 @@ import asyncio
 import random
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Literal, TypedDict
 
@@ -41,8 +41,10 @@ from .patch import apply_patch, check_syntax, count_lines
 from .ports import (
     Clock,
     Coder,
+    Inbox,
     Job,
     Journal,
+    NoInbox,
     Observer,
     Option,
     Plan,
@@ -82,6 +84,7 @@ class Parts:
     trainer: Trainer
     clock: Clock
     observers: Sequence[Observer] = ()
+    inbox: Inbox = field(default_factory=NoInbox)
 
 
 class Experiments:

@@ -176,6 +176,32 @@ class ModelCall:
     model: str = ""  # empty for backends without a model
 
 
+class Ask(StrEnum):
+    """What a person, or an agent outside, may ask of a campaign."""
+
+    PAUSE = "pause"  # begin nothing new until resumed or started again
+    RESUME = "resume"
+    STOP = "stop"  # finish what trains, then stop
+    CLOSE = "close"  # no policy goes on from the node or anything below it
+    REOPEN = "reopen"
+    REPEAT = "repeat"  # more trials of the node
+    PROMOTE = "promote"  # go on from the node next; the planner reads the note
+    SUBMIT = "submit"  # try this patch on the node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One thing that was asked of a campaign from outside."""
+
+    id: str  # a request is taken once, however often it is found
+    ask: Ask
+    node: NodeId | None = None  # None where the whole campaign is meant
+    note: str = ""  # in the asker's words
+    trials: int = 1  # for repeat
+    idea: Idea | None = None  # for submit
+    patch: Patch | None = None  # for submit
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrialReport:
     """What was observed of one training run. Nothing here is a score."""

@@ -23,6 +23,7 @@ from .model import (
     NodeId,
     Patch,
     Progress,
+    Request,
     ScoreReport,
     Sources,
     TrialReport,
@@ -200,6 +201,27 @@ class Repository(Protocol):
 
     def settle(self, *, node: NodeId, commit: str, branch: str | None, note: str) -> None:
         """Write the note, and the branch of a parked node."""
+
+
+class Inbox(Protocol):
+    """Requests from outside the campaign's process."""
+
+    def waiting(self) -> list[Request]:
+        """All requests that were not removed yet, oldest first."""
+
+    def remove(self, identifier: str) -> None:
+        """The request is journalled. Harmless if it is gone already."""
+
+
+class NoInbox:
+    """An Inbox that nobody writes to."""
+
+    def waiting(self) -> list[Request]:
+        """Nothing."""
+        return []
+
+    def remove(self, identifier: str) -> None:
+        """Nothing was there."""
 
 
 class Observer(Protocol):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .events import CampaignStarted, Event, Settled, experiment_of
+from .events import CampaignStarted, Event, Requested, Settled, experiment_of
 from .life import Life
 from .memory import Memory
 from .model import NodeId
@@ -26,6 +26,7 @@ class State:
     lives: dict[NodeId, Life] = field(default_factory=dict)  # not settled, by id
     number: int = 0  # of the last event
     started: CampaignStarted | None = None
+    requests: set[str] = field(default_factory=set)  # ids of all that were journalled
 
     def apply(self, number: int, event: Event) -> None:
         """Take in one event with its number in the journal."""
@@ -35,6 +36,8 @@ class State:
         self.tree.apply(event)
         self.memory.observe(self.tree, event)
         self.policy.observe(self.tree, event)
+        if isinstance(event, Requested):
+            self.requests.add(event.request.id)
         experiment = ROOT if isinstance(event, CampaignStarted) else experiment_of(event)
         if experiment is None:
             return

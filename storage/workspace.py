@@ -14,6 +14,7 @@ from ..search.errors import RatchetreeError, WrongUse
 from ..search.events import Event
 from ..search.model import NodeId
 from ..search.settings import Settings, parse_settings, settings_from
+from .inbox import FolderInbox
 from .journal import SqliteJournal
 from .lock import WorkspaceLock
 from .repository import GitRepository, check_git, safe_environment
@@ -30,6 +31,7 @@ class Workspace:
         self.journal_path = self.state / "journal.db"
         self.checkpoints_path = self.state / "checkpoints.db"
         self.lock_path = self.state / "lock"
+        self.inbox = FolderInbox(self.state / "inbox")
 
     def settings(self, options: dict[str, dict[str, Any]] | None = None) -> Settings:
         """What ratchetree.toml says, with the command line's options (None = not given) on top. Raises WrongUse."""

@@ -17,9 +17,10 @@ import pytest
 
 from ratchetree.search.campaign import Campaign, Outcome
 from ratchetree.search.errors import MainMoved, RatchetreeError, WrongUse
-from ratchetree.search.events import Event, Judged, Planned, Selected, Trained, Written
+from ratchetree.search.events import Event, Judged, Planned, Requested, Selected, Trained, Written
 from ratchetree.search.experiment import Parts
 from ratchetree.search.model import (
+    Ask,
     Edit,
     Failure,
     FailureKind,
@@ -28,14 +29,28 @@ from ratchetree.search.model import (
     ModelCall,
     Patch,
     Progress,
+    Request,
     ScoreReport,
     TrialReport,
     Verdict,
 )
 from ratchetree.search.policies import make_policy
-from ratchetree.search.ports import Coder, Job, Plan, Planner, PlanReply, PlanRequest, Trainer, WriteReply, WriteRequest
+from ratchetree.search.ports import (
+    Coder,
+    Inbox,
+    Job,
+    NoInbox,
+    Plan,
+    Planner,
+    PlanReply,
+    PlanRequest,
+    Trainer,
+    WriteReply,
+    WriteRequest,
+)
 from ratchetree.search.settings import settings_from
 from ratchetree.search.tree import Node, Tree, replay
+from ratchetree.storage.inbox import FolderInbox
 from ratchetree.storage.journal import SqliteJournal
 from ratchetree.storage.rebuild import events_from_git
 from ratchetree.storage.repository import GitRepository
@@ -57,6 +72,7 @@ class ScriptedTrainer:
     score_outcome: Callable[[Job], Failure | None] = lambda job: None
     asked: list[tuple[str, int, int]] = field(default_factory=list)
     on_train: Callable[[Job], None] = lambda job: None
+    turns: Callable[[Job], int] = lambda job: 1  # of the event loop that a trial takes
 
     async def open(self, root: str) -> Machine:
         return Machine(host="h", cpu="c", cpus=1, memory_gb=1.0)
@@ -68,7 +84,8 @@ class ScriptedTrainer:
     async def train(self, job: Job) -> TrialReport | Failure:
         self.asked.append(("train", job.experiment, job.trial))
         self.on_train(job)
-        await asyncio.sleep(0)
+        for _ in range(self.turns(job)):
+            await asyncio.sleep(0)
         result = self.outcome(job.experiment, job.trial)
         return result if isinstance(result, Failure) else REPORT
 
@@ -126,7 +143,7 @@ class Bench:
     clock: Callable[[], float] = time.time
     observers: tuple[Any, ...] = ()
 
-    def campaign(self, experiments: int | None, **tables: Any) -> Campaign:
+    def campaign(self, experiments: int | None, *, inbox: Inbox | None = None, **tables: Any) -> Campaign:
         table: dict[str, Any] = {
             "search": {"policy": self.policy, "in_flight": 1, "choice": 1},
             "ratchet": {"preset": self.preset},
@@ -146,6 +163,7 @@ class Bench:
             trainer=self.trainer,
             clock=self.clock,
             observers=self.observers,
+            inbox=inbox or NoInbox(),
         )
         return Campaign(
             parts=parts,
@@ -156,8 +174,8 @@ class Bench:
             checkpoints=self.folder / ".ratchetree" / "checkpoints.db",
         )
 
-    def run(self, experiments: int | None, **tables: Any) -> Tree:
-        campaign = self.campaign(experiments, **tables)
+    def run(self, experiments: int | None, *, inbox: Inbox | None = None, **tables: Any) -> Tree:
+        campaign = self.campaign(experiments, inbox=inbox, **tables)
         try:
             self.outcome: Outcome = asyncio.run(campaign.run())
         finally:
@@ -247,12 +265,46 @@ def test_a_lucky_screening_trial_does_not_move_main(workspace: Path, git: Git) -
     assert git(workspace, "rev-parse", "main") == root
 
 
+def test_requests_from_outside_are_journalled_once_and_obeyed(workspace: Path) -> None:
+    asked = [
+        Request(id="1", ask=Ask.PAUSE),
+        Request(id="2", ask=Ask.SUBMIT),
+        Request(id="3", ask=Ask.RESUME),
+        Request(id="4", ask=Ask.STOP, note="enough"),
+    ]
+    bench = Bench(workspace)
+    inbox = FolderInbox(workspace / ".ratchetree" / "inbox")
+    for request in asked:
+        inbox.put(request)
+    (workspace / ".ratchetree" / "inbox" / "0.json").write_text("no request")
+    tree = bench.run(50, inbox=inbox)
+    assert tree.experiments == 0
+    assert bench.outcome == Outcome(reason="enough", by_user=True)
+    heard = [event for event in bench.events() if isinstance(event, Requested)]
+    assert [event.request for event in heard] == asked
+    assert [event.refused is None for event in heard] == [True, False, True, True]
+    assert inbox.waiting() == []
+    inbox.put(asked[3])  # as if the kill had come between journalling and removing
+    assert bench.run(2, inbox=inbox).experiments == 2
+    assert events_from_git(bench.repository) == bench.events()
+
+
 def test_a_barrier_policy_with_many_in_flight_never_stalls_and_never_exceeds_its_limit(workspace: Path) -> None:
     bench = Bench(workspace, policy="beam")
     tree = bench.run(19, search={"in_flight": 5, "beam": {"width": 2, "branch": 3}})
     assert tree.experiments == 19
     assert tree.counts[1] == 0
     assert bench.problems() == []
+
+
+def test_a_campaign_does_not_end_early_because_one_experiment_ends_while_another_begins(workspace: Path) -> None:
+    trainer = ScriptedTrainer(
+        lambda e, t: 1.0 - 0.01 * e, turns=lambda job: job.experiment % 2 * (job.experiment // 2 % 40)
+    )
+    bench = Bench(workspace, policy="beam", trainer=trainer)
+    tree = bench.run(80, search={"in_flight": 2, "beam": {"width": 1, "branch": 2}})
+    assert tree.experiments == 80
+    assert bench.outcome.reason == "the limit of 80 experiments"
 
 
 def test_in_flight_experiments_are_judged_against_main_as_it_is_at_the_decision(workspace: Path) -> None:
