@@ -4,14 +4,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: deps test test-fast lint demo bench clean
+.PHONY: deps system test test-fast lint demo bench clean
 
 deps: $(STAMP)
 
 $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train,dev]'
+	$(MAKE) --no-print-directory system
 	touch $(STAMP)
+
+# What is no Python package. Only root can install it; anybody else is told what is missing, by `ratchetree doctor` too.
+system:
+	@command -v bwrap >/dev/null || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	  && { apt-get install -y -qq bubblewrap >/dev/null 2>&1 \
+	       || { apt-get update -qq && apt-get install -y -qq bubblewrap; } >/dev/null; }; } \
+	  || echo 'bubblewrap is not installed: trials are confined by Landlock if the kernel has it (ratchetree doctor)'
 
 # The scripts in program/ are the user's to edit, not modules of ours: they are linted, but not typed.
 lint: deps

@@ -117,17 +117,9 @@ def run(
 def _run_campaign(
     workspace: Workspace, repository: GitRepository, settings: Settings, *, seed: int | None, crashed: bool
 ) -> None:
-    # LangGraph reads these when it is imported: strict checkpoints, and no word to any tracing service.
-    os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
-    os.environ["LANGSMITH_TRACING"] = os.environ["LANGCHAIN_TRACING_V2"] = "false"
-    from .agents.offline import OfflineCoder, OfflinePlanner
-    from .search.campaign import Campaign
-    from .search.experiment import Parts
-    from .search.policies import make_policy
     from .storage.journal import SqliteJournal
     from .view.live import open_screen
 
-    policy = make_policy(settings.search.policy, settings.search.parameters(settings.search.policy))
     workspace.check_journal(repository)
     journal = SqliteJournal.create(workspace.journal_path)
     _check_seed(journal, seed)
@@ -139,6 +131,35 @@ def _run_campaign(
         clock=time.time,
         ends=time.time() + limits.hours * 3600 if limits.hours is not None else None,
     )
+    try:
+        campaign = _campaign(workspace, repository, settings, journal, screen, seed=1 if seed is None else seed)
+        with screen:
+            if crashed:
+                screen.note("the last run ended without a stop; going on where it was")
+            asyncio.run(_drive(campaign, screen))
+    finally:
+        journal.close()
+
+
+def _campaign(
+    workspace: Workspace,
+    repository: GitRepository,
+    settings: Settings,
+    journal: SqliteJournal,
+    screen: Screen,
+    *,
+    seed: int,
+) -> Campaign:
+    # LangGraph reads these when it is imported: strict checkpoints, and no word to any tracing service.
+    os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
+    os.environ["LANGSMITH_TRACING"] = os.environ["LANGCHAIN_TRACING_V2"] = "false"
+    from .agents.offline import OfflineCoder, OfflinePlanner
+    from .search.campaign import Campaign
+    from .search.experiment import Parts
+    from .search.policies import make_policy
+    from .trainer.confine import hide_memory
+
+    hide_memory()  # keys live in this process, and model-written code beside it
     parts = Parts(
         journal=journal,
         repository=repository,
@@ -149,21 +170,14 @@ def _run_campaign(
         observers=(screen,),
         inbox=workspace.inbox,
     )
-    campaign = Campaign(
+    return Campaign(
         parts=parts,
-        policy=policy,
+        policy=make_policy(settings.search.policy, settings.search.parameters(settings.search.policy)),
         settings=settings,
-        seed=1 if seed is None else seed,
+        seed=seed,
         version=__version__,
         checkpoints=workspace.checkpoints_path,
     )
-    try:
-        with screen:
-            if crashed:
-                screen.note("the last run ended without a stop; going on where it was")
-            asyncio.run(_drive(campaign, screen))
-    finally:
-        journal.close()
 
 
 async def _drive(campaign: Campaign, screen: Screen) -> None:
@@ -208,6 +222,39 @@ def _check_seed(journal: SqliteJournal, seed: int | None) -> None:
     began_with = getattr(first, "seed", None)
     if seed is not None and began_with is not None and seed != began_with:
         raise WrongUse(f"--seed {seed}: this campaign began with seed {began_with} and keeps it; leave --seed away")
+
+
+@app.command()
+def confirm(
+    node: Annotated[int | None, typer.Argument(metavar="[ID]", help="Default: what main carries.", min=0)] = None,
+    trials: Annotated[int, typer.Option(metavar="N", help="New seeds for the root and for ID, each.", min=2)] = 5,
+    folder: At = HERE,
+    as_json: Json = False,
+) -> None:
+    """Is the gain real? Trains root and ID with new seeds, scores them on validation and on sealed text."""
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from .storage.journal import SqliteJournal
+    from .storage.workspace import Workspace
+    from .view.plain_screen import PlainScreen
+
+    workspace = Workspace(folder)
+    settings, repository = workspace.settings(), workspace.repository()
+    workspace.read_events()
+    screen = PlainScreen(Console(stderr=True), limit=None, slots=settings.trainer.slots, clock=time.time)
+    with workspace.lock():
+        journal = SqliteJournal.create(workspace.journal_path)
+        try:
+            campaign = _campaign(workspace, repository, settings, journal, screen, seed=1)
+            claimed = asyncio.run(campaign.confirm(node, trials))
+        finally:
+            journal.close()
+    if as_json:
+        _print_json(asdict(claimed))
+    else:
+        typer.echo(claimed.sentence)
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------

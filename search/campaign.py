@@ -17,11 +17,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from .confirmation import Confirmation
 from .errors import MainMoved, RatchetreeError, WrongUse
-from .events import CampaignResumed, CampaignStarted, CampaignStopped, Event, Judged, Requested, Scored, Trained
+from .events import (
+    CampaignResumed,
+    CampaignStarted,
+    CampaignStopped,
+    Claimed,
+    Event,
+    Judged,
+    Requested,
+    Scored,
+    Trained,
+)
 from .experiment import Experiments, Parts
 from .ledger import Ledger
-from .model import Ask, Failure, NodeId, Request, Verdict, digest
+from .life import is_void
+from .model import Ask, Failure, FailureKind, Machine, NodeId, Request, Verdict, digest
 from .ports import Policy
 from .settings import Settings, settings_from
 from .state import State
@@ -93,6 +105,24 @@ class Campaign:
             await self._end_all()
             await self.parts.trainer.close()
 
+    async def confirm(self, node: NodeId | None, trials: int) -> Claimed:
+        """Not a search: the final claim about a node (None: main's) against the root, over `trials` new seeds each.
+
+        Raises WrongUse and RatchetreeError; what was trained by then is kept.
+        """
+        try:
+            self._replay()
+            if self.tree.root_commit is None or not self.tree.is_expandable(ROOT):
+                raise WrongUse("there is no scored root yet: ratchetree run comes first")
+            self._check_continues(self.parts.repository.main())
+            await self._open(self.tree.root_commit)
+            events = [event for _, event in self.parts.journal.events(ROOT)]
+            sealed = self.settings.task.scorer == "trusted" and self.settings.trainer.executor == "local"
+            confirmation = Confirmation(ledger=self.ledger, trainer=self.parts.trainer, events=events, sealed=sealed)
+            return await confirmation.run(node, trials)
+        finally:
+            await self.parts.trainer.close()
+
     # -- beginning ----------------------------------------------------------------------------------------------
 
     def _replay(self) -> None:
@@ -114,7 +144,8 @@ class Campaign:
         anew."""
         if not events:
             return False
-        failed = any(isinstance(e, Trained | Scored) and isinstance(e.outcome, Failure) for e in events)
+        outcomes = [e.outcome for e in events if isinstance(e, Scored) or (isinstance(e, Trained) and not is_void(e))]
+        failed = any(isinstance(outcome, Failure) for outcome in outcomes)
         started = next(event for event in events if isinstance(event, CampaignStarted))
         return failed or started.root_commit != self.parts.repository.main()
 
@@ -126,12 +157,7 @@ class Campaign:
         root = self.tree.root_commit or main
         self.steps.brief = repository.text(root, "program.md")
         sources = repository.sources(root)
-        machine = await self.parts.trainer.open(root)
-        if self.state.started is not None and self.state.started.machine.data != machine.data:
-            raise WrongUse(
-                "the data is not what it was when this campaign started (another corpus or another Python), so scores "
-                "could not be compared: bring it back, or begin another campaign in a workspace of its own"
-            )
+        machine = await self._open(root)
         effective = settings.model_dump_json(exclude_defaults=True)
         policy, preset, now = settings.search.policy, settings.ratchet.preset, self.ledger.now()
         if self.tree.root_commit is None:
@@ -161,6 +187,16 @@ class Campaign:
                 )
             )
 
+    async def _open(self, root: str) -> Machine:
+        """The trainer is ready, with the data that the campaign began with."""
+        machine = await self.parts.trainer.open(root)
+        if self.state.started is not None and self.state.started.machine.data != machine.data:
+            raise WrongUse(
+                "the data is not what it was when this campaign started (another corpus or another Python), so scores "
+                "could not be compared: bring it back, or begin another campaign in a workspace of its own"
+            )
+        return machine
+
     def _check_continues(self, main: str) -> None:
         """Settings, git and journal must still speak of the same campaign."""
         assert self.state.started is not None
@@ -189,6 +225,11 @@ class Campaign:
             await asyncio.gather(*(self.steps.measure(trial) for trial in range(wanted)))
             if len(life.values) < wanted:
                 failure = life.failures[-1]
+                if failure.kind is FailureKind.STARVED:
+                    raise RatchetreeError(
+                        f"the machine is too busy to measure the baseline ({failure.message}): free it and run again, "
+                        "or accept scores that depend on the neighbours with trainer.starvation = false"
+                    )
                 printed = f"\n{failure.detail}" if failure.detail else ""
                 raise RatchetreeError(
                     f"the baseline failed ({failure.kind}: {failure.message}), so the campaign does not start; "

@@ -15,6 +15,7 @@ from .model import (
     ExpansionKind,
     Failure,
     Idea,
+    Interval,
     Machine,
     Metric,
     ModelCall,
@@ -151,6 +152,7 @@ class Trained:
     seed: int
     seconds: float  # wall time of the whole run, start-up included
     outcome: TrialReport | Failure
+    run: int = 0  # earlier runs of this trial that were starved, and therefore void
     kind: Literal["trained"] = "trained"
 
 
@@ -190,7 +192,35 @@ class Settled:
     kind: Literal["settled"] = "settled"
 
 
-CampaignEvent = CampaignStarted | CampaignResumed | CampaignStopped | Requested
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Repeated:
+    """One trial with a new seed for a final claim. The search never sees it."""
+
+    time: float
+    claim: int  # number of the claim, from 0
+    node: NodeId
+    trial: int
+    seed: int
+    seconds: float  # wall time of training and scoring
+    validation: ScoreReport | Failure
+    test: ScoreReport | Failure | None  # on the sealed part; None where there is none
+    kind: Literal["repeated"] = "repeated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claimed:
+    """What the trials of a claim say of a node against the root."""
+
+    time: float
+    claim: int
+    node: NodeId
+    validation: Interval
+    test: Interval | None
+    sentence: str
+    kind: Literal["claimed"] = "claimed"
+
+
+CampaignEvent = CampaignStarted | CampaignResumed | CampaignStopped | Requested | Repeated | Claimed
 ExperimentEvent = Selected | Planned | Written | Checked | Committed | Trained | Scored | Judged | Settled
 Event = CampaignEvent | ExperimentEvent
 

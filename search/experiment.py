@@ -11,7 +11,7 @@ import asyncio
 import random
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any, Literal, TypedDict
 
@@ -55,6 +55,7 @@ from .ports import (
     WriteRequest,
 )
 from .ratchet import PRESETS, Confirm, decide
+from .scrutiny import cuts, tolerance
 from .settings import Settings
 from .tree import ROOT, Tree
 
@@ -274,10 +275,12 @@ class Experiments:
                 return {"next": "end"}
             job = self._job(life, trial=trial, commit=life.committed[attempt].commit)
             await self._train(job)
+            if trial not in life.trained:  # starved, and the user wants to stop
+                return {"next": "end"}
         outcome = life.trained[trial].outcome
         if not isinstance(outcome, Failure):
             return {"next": "score"}
-        if trial > 0:
+        if trial > 0 or outcome.kind is FailureKind.STARVED:
             return {"next": "judge"}
         return self._repair_or("judge", life, attempt, allowed=self.settings.agents.repairs)
 
@@ -324,18 +327,22 @@ class Experiments:
         self.parts.trainer.discard(job)
 
     async def _train(self, job: Job) -> None:
-        begun = perf_counter()
-        outcome = await self.parts.trainer.train(job)
-        self.ledger.record(
-            Trained(
-                time=self.ledger.now(),
-                experiment=job.experiment,
-                trial=job.trial,
-                seed=job.seed,
-                seconds=round(perf_counter() - begun, 3),
-                outcome=outcome,
+        """One trial; a starved one is void and run again, a few times."""
+        life = self.state.lives[job.experiment]
+        while job.trial not in life.trained and not (self.stopping and life.void.get(job.trial) and life.id != ROOT):
+            run, begun = life.void.get(job.trial, 0), perf_counter()
+            outcome = await self.parts.trainer.train(replace(job, run=run))
+            self.ledger.record(
+                Trained(
+                    time=self.ledger.now(),
+                    experiment=job.experiment,
+                    trial=job.trial,
+                    seed=job.seed,
+                    seconds=round(perf_counter() - begun, 3),
+                    outcome=outcome,
+                    run=run,
+                )
             )
-        )
 
     async def _score(self, job: Job) -> None:
         begun = perf_counter()
@@ -357,8 +364,15 @@ class Experiments:
             verdict, reason = Verdict.PARKED, f"a confirming trial failed ({life.failures[-1].kind})"
         else:
             assert incumbent.score is not None
+            node = self.tree.node(life.id)
             answer = decide(
-                self.preset, self.tree.metric, values=values, incumbent=incumbent.score, noise=self.tree.noise
+                self.preset,
+                self.tree.metric,
+                values=values,
+                incumbent=incumbent.score,
+                noise=self.tree.noise,
+                lines=node.lines_added - node.lines_removed,
+                best=self.tree.metric.value(min(float(self.tree.loss[kept]) for kept in self.tree.advances)),
             )
             if isinstance(answer, Confirm):
                 return answer
@@ -399,7 +413,17 @@ class Experiments:
 
     def _job(self, life: Life, *, trial: int, commit: str, overlay: Sources = ()) -> Job:
         seed = zlib.crc32(f"{self.tree.seed}/{life.id}/{trial}".encode()) & 0x7FFFFFFF
-        return Job(experiment=life.id, trial=trial, seed=seed, commit=commit, overlay=overlay)
+        main, noise = float(self.tree.loss[self.tree.incumbent]), self.tree.noise
+        gain = main - self.tree.metric.loss(life.values[0]) if life.values and life.id != ROOT else None
+        return Job(
+            experiment=life.id,
+            trial=trial,
+            seed=seed,
+            commit=commit,
+            overlay=overlay,
+            cuts=cuts(trial=trial, confirmations=self.preset.confirmations, gain=gain, noise=noise),
+            tolerance=tolerance(self.tree.root_leak),
+        )
 
     def _sources_at(self, node: NodeId) -> Sources:
         commit = self.tree.node(node).commit

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from .events import Checked, Committed, Event, Judged, Planned, Scored, Selected, Trained, Written, encode
-from .model import Failure, NodeId, ScoreReport, Sources
+from .model import Failure, FailureKind, NodeId, ScoreReport, Sources
 from .patch import apply_patch
+
+STARVED_RERUNS = 2
+"""How often a trial is made again because its machine was taken from it."""
 
 
 @dataclass(slots=True)
@@ -21,7 +24,8 @@ class Life:
     written: list[Written] = field(default_factory=list)  # by attempt
     checked: dict[int, Checked] = field(default_factory=dict)  # by attempt
     committed: dict[int, Committed] = field(default_factory=dict)  # by attempt
-    trained: dict[int, Trained] = field(default_factory=dict)  # by trial, of the last attempt
+    trained: dict[int, Trained] = field(default_factory=dict)  # by trial, of the last attempt, without void runs
+    void: dict[int, int] = field(default_factory=dict)  # runs that were starved and are made again, by trial
     scored: dict[int, Scored] = field(default_factory=dict)  # likewise
     judged: Judged | None = None
     failures: list[Failure] = field(default_factory=list)  # of all attempts, oldest first
@@ -37,7 +41,7 @@ class Life:
                 self._note_failure(event.outcome)
             case Written():
                 self.written.append(event)
-                self.trained, self.scored = {}, {}
+                self.trained, self.scored, self.void = {}, {}, {}
                 if event.patch is not None or not self.failures:  # "I make no repairs" is not why it failed
                     self._note_failure(event.failure)
             case Checked():
@@ -45,6 +49,8 @@ class Life:
                 self._note_failure(event.failure)
             case Committed():
                 self.committed[event.attempt] = event
+            case Trained() if is_void(event):
+                self.void[event.trial] = event.run + 1
             case Trained():
                 self.trained[event.trial] = event
                 self._note_failure(event.outcome)
@@ -96,6 +102,13 @@ class Life:
             return False
         applies = last.failure is None
         return sum((written.failure is None) == applies for written in self.written) <= allowed
+
+
+def is_void(event: Trained) -> bool:
+    """Whether a run was starved and will be made again."""
+    return (
+        isinstance(event.outcome, Failure) and event.outcome.kind is FailureKind.STARVED and event.run < STARVED_RERUNS
+    )
 
 
 def slug(title: str) -> str:

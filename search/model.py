@@ -40,7 +40,11 @@ class FailureKind(StrEnum):
     NOT_FINITE = "not-finite"  # the loss or the logits are NaN or infinite
     TIMEOUT = "timeout"  # start-up or training outlived its cap
     NO_SAVE = "no-save"  # training ended without a complete save
+    STARVED = "starved"  # the machine was taken from the trial, again and again: it says nothing about the patch
     SCORE = "score"  # the scorer could not turn what was saved into a number
+    LOOK_AHEAD = "look-ahead"  # the model's answers depend on tokens that come later
+    ROW_MIXING = "row-mixing"  # they depend on the other rows of the batch
+    STATEFUL = "stateful"  # they depend on what it was asked before, or on chance
 
 
 class ExpansionKind(StrEnum):
@@ -213,6 +217,10 @@ class TrialReport:
     steps: int = 0  # batches handed out
     tokens: int = 0  # tokens handed out
     last_loss: float | None = None  # the last training loss seen in the log; shown, never believed
+    sandbox: str = ""  # level of its confinement: bubblewrap, landlock, weak
+    wait_share: float = 0.0  # of its working time that it waited for a CPU
+    steal_share: float = 0.0  # of the clock's time that the host of a virtual machine gave to others
+    speed: float | None = None  # of its CPU, as a share of the undisturbed machine's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,6 +229,21 @@ class ScoreReport:
 
     value: float  # in the metric's unit
     by: str = "trusted"  # trusted | printed (self-reported) | synthetic
+    sandbox: str = ""  # level of the model's confinement while it was asked
+    leak: float | None = (
+        None  # largest change of an answer, nats, when what it must not see was changed; None = not probed
+    )
+    cuts: int = 0  # places that were probed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Interval:
+    """A measured gain and what it may be, at 95 %."""
+
+    gain: float  # metric's unit, positive = better
+    low: float
+    high: float
+    trials: int  # of each of the two that were compared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +259,7 @@ class Machine:
     torch: str = ""
     system: str = ""
     data: str = ""  # what names the content of the data; scores compare only where it is equal
+    sandbox: str = ""  # how model-written code is confined here
 
 
 Stage = Literal["smoke", "waiting", "starting", "training", "scoring"]

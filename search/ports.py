@@ -10,7 +10,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from .events import Event
 from .memory import Memory
@@ -122,13 +122,17 @@ class Coder(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One training run to make."""
+    """One training run to make and to score."""
 
     experiment: NodeId
     trial: int
     seed: int
     commit: str  # what is checked out
     overlay: Sources = ()  # files laid over it, for the smoke run of what is not committed yet
+    run: int = 0  # earlier runs of this trial whose machine was taken from them
+    cuts: int = 0  # places at which the scorer probes for look-ahead; 0 = its own choice
+    tolerance: float = 0.0  # nats that an answer may change there; 0 = the scorer's own
+    part: Literal["validation", "test"] = "validation"  # held-out text; test is sealed, for the final claim only
 
 
 class Trainer(Protocol):
@@ -142,7 +146,10 @@ class Trainer(Protocol):
         """A seconds-long run of the patched script: does it import, build, step and save?"""
 
     async def train(self, job: Job) -> TrialReport | Failure:
-        """One trial inside the budget. What it saved waits for `score`, also after a crash of ours."""
+        """One trial inside the budget. What it saved waits for `score`, also after a crash of ours.
+
+        A Failure of kind starved: the machine was taken from it, so the trial is void and may be run again.
+        """
 
     async def score(self, job: Job) -> ScoreReport | Failure:
         """Measure what `train` saved for the same job."""

@@ -98,6 +98,18 @@ class TrainerSettings(_Table):
     executor: Literal["local", "synthetic"] = "local"
     slots: int = Field(default=1, ge=1)
     memory_mb: int | None = Field(default=None, ge=64)  # per trial; default: an equal share of 80 % of the machine
+    weights_mb: int = Field(default=1024, ge=1)  # of what a trial saves
+    sandbox: Literal["auto", "bubblewrap", "landlock", "weak"] = "auto"  # weak = none: say so to accept it
+    readable: tuple[str, ...] = ()  # further absolute paths that a trial may read
+    starvation: bool = True  # whether a trial whose machine was taken from it is void and run again
+
+    @field_validator("readable")
+    @classmethod
+    def _absolute(cls, paths: tuple[str, ...]) -> tuple[str, ...]:
+        for path in paths:
+            if not path.startswith("/") or path == "/":
+                raise ValueError(f"{path!r} is not an absolute path below /")
+        return paths
 
 
 class LimitSettings(_Table):

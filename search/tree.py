@@ -60,6 +60,11 @@ class Node:
     ended: float | None
 
     @property
+    def is_screened_only(self) -> bool:
+        """Whether the score is the one trial that the node was picked by: too good by as much as it was lucky."""
+        return self.parent is not None and len(self.values) == 1
+
+    @property
     def title(self) -> str:
         """What a person reads in the tree."""
         if self.parent is None:
@@ -123,6 +128,7 @@ class Tree:
         self._facts: list[_Facts | None] = []
         self._squares = 0.0  # pooled within-node squared deviations of repeated trials
         self._freedom = 0  # and their degrees of freedom
+        self.root_leak = 0.0  # largest change of an answer that the honest root showed under probing, nats
         self._capacity = 0
         self.state: npt.NDArray[np.int8] = np.zeros(0, np.int8)
         self.parent: npt.NDArray[np.int32] = np.zeros(0, np.int32)  # -1 for the root
@@ -282,6 +288,8 @@ class Tree:
         before = self._counted(node, facts.values)
         facts.values = (*facts.values, event.outcome.value)
         facts.by = event.outcome.by
+        if node == ROOT:
+            self.root_leak = max(self.root_leak, event.outcome.leak or 0.0)
         now = self._counted(node, facts.values)
         self._squares += _squares(now) - _squares(before)
         self._freedom += max(len(now) - 1, 0) - max(len(before) - 1, 0)

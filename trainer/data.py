@@ -20,10 +20,12 @@ class Manifest:
 
     train: str  # flat little-endian uint16 token ids; the only file that a trial gets
     validation: str  # likewise; for the scorer only
+    test: str  # likewise; sealed: for the final claim only
     token_bytes: str  # .npy, int32 [vocab_size]: bytes of each token, 0 for special ones
     vocab_size: int
     seq_len: int  # tokens of context that the scorer asks for
     content: str  # a hash of all tokens: scores compare only where it is equal
+    hidden: tuple[str, ...]  # files of the machine that hold the held-out text, which a trial must not read
 
 
 async def prepare(tree: Path, corpus: str) -> Manifest:
@@ -58,6 +60,7 @@ def read_manifest(printed: str) -> Manifest:
     lines = printed.strip().splitlines() or [""]
     try:
         values = json.loads(lines[-1])
-        return Manifest(**{field.name: values[field.name] for field in fields(Manifest)})
+        known = {field.name: values[field.name] for field in fields(Manifest)}
+        return Manifest(**known | {"hidden": tuple(values["hidden"])})
     except (ValueError, KeyError, TypeError) as error:
         raise RatchetreeError(f"prepare.py's last line is no data manifest: {lines[-1][:120]!r}") from error

@@ -15,6 +15,8 @@ from pathlib import Path
 from ..search.errors import RatchetreeError
 from .machine import this_machine
 from .processes import MARK, Spec, allowed_environment, end_marked, supervise
+from .sandbox import BACKENDS
+from .sandbox.probe import has_gpu, report
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +51,19 @@ def examine(folder: Path) -> Iterator[Check]:
     yield _imports("tiktoken", needed=True)
     yield _imports("rustbpe", needed=True)
     yield _leaves_no_survivor()
-    yield Check(
-        name="isolation",
-        works=False,
-        needed=False,
-        says="weak: a run has its own process group, tree and environment, but sees this user's files and the network",
-    )
+    yield from _sandboxes()
+
+
+def _sandboxes() -> Iterator[Check]:
+    chosen = None
+    for name, backend in BACKENDS.items():
+        if name == "weak":
+            continue
+        works, says = report(backend, gpu=has_gpu())
+        chosen = chosen or (name if works else None)
+        yield Check(name=name, works=works, says=says, needed=False)
+    says = f"{chosen}: the strongest that passed" if chosen else 'none passed; runs need trainer.sandbox = "weak"'
+    yield Check(name="sandbox", works=chosen is not None, says=says)
 
 
 def _disk(folder: Path) -> Check:
@@ -89,7 +98,7 @@ def _supervised(code: str) -> int | str:
         spec = Spec(
             command=(sys.executable, "-c", code),
             cwd=str(folder),
-            env=allowed_environment(workspace=folder, scratch=folder, run="doctor"),
+            env=allowed_environment(workspace=folder, scratch=str(folder), run="doctor"),
             log=str(folder / "log.txt"),
             curve=str(folder / "curve.tsv"),
             kind="wall",

@@ -17,16 +17,31 @@ _FRAME = re.compile(r'^\s*File "([^"]+)", line \d+, in (\S+)')
 _IMPORT_ERRORS = ("ImportError", "ModuleNotFoundError")
 
 
-def failure_of(run: Run | None, log: str, *, tree: str, saved: bool | None) -> Failure | None:
+_CRASHES = {
+    "processes": "started more processes than it may have",
+    "disk": "filled its folders beyond what it may",
+}
+
+
+NOTHING_SAVED = "ended without saving a model"
+
+
+def failure_of(
+    run: Run | None, log: str, *, trees: tuple[str, ...], unusable: str | None, prints: bool = False
+) -> Failure | None:
     """Why a run has nothing to score; None if it ended well (by itself or, if it had saved, at its deadline).
 
-    run: None if it killed its supervisor; log: its output; tree: the folder it ran in, cut from paths; saved: whether
-    it left complete weights, None if it does not have to.
+    run: None if it killed its supervisor; log: its output; trees: the folder it ran in under all its names, cut from
+    paths; unusable: why what it saved cannot be scored, None if it can; prints: whether it prints its score instead.
     """
     if run is None:
         return Failure(kind=FailureKind.CRASH, message="the run killed its supervisor")
-    text = clean(log).replace(f"{tree}/", "")
+    text = clean(log)
+    for tree in trees:
+        text = text.replace(f"{tree}/", "")
     detail = traceback_end(text)
+    if run.reason in _CRASHES:
+        return Failure(kind=FailureKind.CRASH, message=_CRASHES[run.reason], detail=detail)
     if run.reason == "memory":
         message = f"used more memory than allowed ({run.peak_memory_mb:.0f} MB)"
         return Failure(kind=FailureKind.OUT_OF_MEMORY, message=message, detail=detail)
@@ -35,11 +50,11 @@ def failure_of(run: Run | None, log: str, *, tree: str, saved: bool | None) -> F
         return Failure(kind=FailureKind.TIMEOUT, message=message, detail=detail)
     if run.reason == "exit" and run.exit_code != 0:
         return _crash(run, text, detail)
-    if saved or (run.reason == "exit" and saved is None):
+    if (unusable is None and not prints) or (prints and run.reason == "exit"):
         return None
-    if run.reason == "exit":
-        return Failure(kind=FailureKind.NO_SAVE, message="ended without saving a model", detail=_last_lines(text))
-    what = "it was still running" if saved is None else "nothing was saved"
+    if unusable is not None and (run.reason == "exit" or unusable != NOTHING_SAVED):
+        return Failure(kind=FailureKind.NO_SAVE, message=unusable, detail=_last_lines(text))
+    what = "it was still running" if prints else "nothing was saved"
     message = f"{what} when the budget was used up ({run.train_seconds:.1f} s)"
     return Failure(kind=FailureKind.TIMEOUT, message=message, detail=_last_lines(text))
 

@@ -39,6 +39,10 @@ class Spec:
     startup_seconds: float  # cap until it asks for the data
     wall_seconds: float  # cap from then on, whatever the budget's kind
     memory_mb: float  # cap of the whole process tree
+    processes: int = 256  # that it may have at once
+    folders: tuple[str, ...] = ()  # that it can fill,
+    disk_mb: float = 8192.0  # and how full all of them together may get
+    confinement: dict[str, Any] = field(default_factory=dict)  # sandbox.Confinement as JSON; empty = none
     cpus: tuple[int, ...] = ()  # that it may use; empty = all
     data: str = ""  # file that is handed over on request; empty = nothing is, and the clock starts at once
     reply: dict[str, Any] = field(default_factory=dict)  # what is said with the data
@@ -50,7 +54,7 @@ class Spec:
 class Run:
     """How a supervised run ended."""
 
-    reason: str  # exit, startup, deadline, wall, memory
+    reason: str  # exit, startup, deadline, wall, memory, processes, disk
     exit_code: int | None  # negative: killed by that signal
     startup_seconds: float
     train_seconds: float
@@ -61,6 +65,9 @@ class Run:
     result: Any  # what the run said its result was; only a scorer's is believed
     clock_started: bool
     last_loss: float | None
+    wait_share: float = 0.0  # of its working time that it waited for a CPU
+    steal_share: float = 0.0  # of the clock's time that the host gave to others
+    loops_per_second: float = 0.0  # of its CPU's calibration, the lower of two
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,23 +116,25 @@ async def _follow(output: asyncio.StreamReader, listen: Callable[[Report], None]
     return None
 
 
-def remembered(spec: Spec) -> Run | None:
+def remembered(ended: Path, key: str) -> Run | None:
     """The report of the very same run, made to its end for a campaign that was killed before it could hear it."""
     try:
-        found = json.loads(Path(spec.ended).read_text())
-        return Run(**found["ended"]) if found["key"] == spec.key else None
+        found = json.loads(ended.read_text())
+        return Run(**found["ended"]) if found["key"] == key else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
-def allowed_environment(*, workspace: Path, scratch: Path, run: str) -> dict[str, str]:
-    """The environment of a run: an allow-list, never a copy, so that no key of the user's gets in."""
+def allowed_environment(*, workspace: Path, scratch: str, run: str) -> dict[str, str]:
+    """The environment of a run: an allow-list, never a copy, so that no key of the user's gets in. scratch: the run's
+    own folder, as the run sees it."""
     environment = {name: os.environ[name] for name in _ALLOWED if name in os.environ}
     return environment | {
         MARK: str(workspace),
         RUN: run,
-        "HOME": str(scratch),
-        "TMPDIR": str(scratch),
+        "HOME": scratch,
+        "TMPDIR": scratch,
+        "USER": "trial",
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONHASHSEED": "0",

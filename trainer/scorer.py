@@ -1,4 +1,4 @@
-"""The trusted half of scoring: held-out tokens in, bits per byte out.
+"""The trusted half of scoring: held-out tokens in, bits per byte out, and a check that only modelling earned them.
 
 A process of its own, started for every trial. It asks the model server for logits and computes everything else itself:
 log-softmax in float32, sums in float64, bytes from the tokens' own bytes. A training script's word counts for nothing.
@@ -8,29 +8,27 @@ from __future__ import annotations
 
 import json
 import math
-import mmap
 import os
 import socket
-import subprocess
 import sys
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from ..search.scrutiny import SCREEN_CUTS, TOLERANCE
+from .probes import Findings, Ids, Nats, compare, decoys
+from .server import ModelServer, ScoreError
+
 ROWS = 16
-"""Rows per question: [16, 256] tokens of a vocabulary of 2,048 are 34 MB of logits."""
-
-
-class ScoreError(Exception):
-    """The saved model cannot be scored; the message is one line for the Failure."""
+"""Rows per question: [16, 256] tokens of a vocabulary of 2,048 are 34 MB of logits. Every question has as many, so that
+a model cannot tell by the shape what it is asked for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreSpec:
-    """One scoring: the tree to build the model from, the weights, the held-out part."""
+    """One scoring: the tree to build the model from, the weights, the held-out part, and how the server is confined."""
 
     tree: str
     module: str  # the training script's module name
@@ -39,6 +37,11 @@ class ScoreSpec:
     token_bytes: str
     vocab_size: int
     seq_len: int
+    confinement: dict[str, Any]  # sandbox.Confinement as JSON
+    environment: dict[str, str]  # of the server
+    rows: str = ""  # file for the nats of every row, float64 [N]; empty = none
+    cuts: int = 0  # places to probe; 0 = as at a first trial
+    tolerance: float = 0.0  # nats; 0 = what an exact model needs
 
 
 def bits_per_byte(nats: float, total_bytes: int) -> float:
@@ -46,131 +49,102 @@ def bits_per_byte(nats: float, total_bytes: int) -> float:
     return nats / (math.log(2) * total_bytes)
 
 
-def rows_of(tokens: npt.NDArray[np.uint16], length: int) -> npt.NDArray[np.int64]:
+def rows_of(tokens: npt.NDArray[np.uint16], length: int) -> Ids:
     """Consecutive windows [N, length + 1] with stride `length`: every token but the first is a target once; what does
     not fill a last row is left out."""
     count = (len(tokens) - 1) // length
     starts = np.arange(count)[:, None] * length
-    rows: npt.NDArray[np.int64] = tokens[starts + np.arange(length + 1)].astype(np.int64)
+    rows: Ids = tokens[starts + np.arange(length + 1)].astype(np.int64)
     return rows
 
 
-def row_nats(
-    logits: npt.NDArray[np.float32], targets: npt.NDArray[np.int64], counted: npt.NDArray[np.bool_]
-) -> npt.NDArray[np.float64]:
-    """Nats of the counted targets of each row; logits [B, T, V], targets and counted [B, T]. Raises ScoreError for
-    logits that give no finite number.
+def token_nats(logits: npt.NDArray[np.float32], targets: Ids) -> Nats:
+    """Nats of every target; logits [B, T, V], targets [B, T]. Raises ScoreError for logits that give no finite number.
 
     Row by row in one buffer: 2 MB stay in the cache, which is 2.5 times as fast as the whole batch at once.
     """
-    nats = np.empty(len(logits))
+    nats = np.empty(targets.shape)
     shifted = np.empty(logits.shape[1:], np.float32)
     with np.errstate(all="ignore"):  # what is not finite is found at the end
         for i, (row, target) in enumerate(zip(logits, targets, strict=True)):
             top = row.max(axis=-1)
             np.exp(np.subtract(row, top[:, None], out=shifted), out=shifted)
             chosen = np.take_along_axis(row, target[:, None], axis=-1)[:, 0]
-            surprise = np.log(shifted.sum(axis=-1)) + top - chosen
-            nats[i] = surprise[counted[i]].sum(dtype=np.float64)
+            nats[i] = np.log(shifted.sum(axis=-1)) + top - chosen
     if not np.isfinite(nats).all():
         raise ScoreError("not-finite: the model's logits give no finite loss")
     return nats
 
 
-class ModelServer:
-    """The other process, as a function from ids [B, T] to logits [B, T, V]."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What a scoring found."""
 
-    def __init__(self, spec: ScoreSpec) -> None:
-        self._vocab_size = spec.vocab_size
-        size = max(ROWS * spec.seq_len * spec.vocab_size * 4, ROWS * spec.seq_len * 8)
-        self._file = os.memfd_create("logits") if hasattr(os, "memfd_create") else _temporary_file()
-        os.ftruncate(self._file, size)
-        self._memory = mmap.mmap(self._file, size)
-        server = Path(__file__).with_name("model_server.py")
-        self._process = subprocess.Popen(
-            [sys.executable, "-P", str(server), spec.module, spec.weights, str(self._file)],
-            cwd=spec.tree,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={name: value for name, value in os.environ.items() if name != "RATCHETREE_CONTROL"},
-            pass_fds=(self._file,),
-            text=True,
-        )
-
-    def __enter__(self) -> ModelServer:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._process.kill()
-        self._process.communicate()
-        self._memory.close()
-        os.close(self._file)
-
-    def wait_until_ready(self) -> None:
-        """The model is built and its weights are loaded. Raises ScoreError if not."""
-        if not self._reply().get("ready"):
-            raise ScoreError("build: the model server did not start")
-
-    def logits(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Ask for one batch. Raises ScoreError if the shape is wrong or the server is gone."""
-        rows, length = ids.shape
-        self._memory[: ids.nbytes] = ids.tobytes()
-        self._requests.write(json.dumps({"rows": rows, "length": length, "vocab_size": self._vocab_size}) + "\n")
-        self._requests.flush()
-        shape = self._reply().get("shape")
-        if shape != [rows, length, self._vocab_size]:
-            raise ScoreError(f"the model returned shape {shape}, not {[rows, length, self._vocab_size]}")
-        count = rows * length * self._vocab_size
-        # A copy: the other process could change what it has answered.
-        return np.frombuffer(self._memory, np.float32, count).reshape(rows, length, self._vocab_size).copy()
-
-    @property
-    def _requests(self) -> IO[str]:
-        assert self._process.stdin is not None
-        return self._process.stdin
-
-    def _reply(self) -> dict[str, Any]:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            code = self._process.wait()
-            raise ScoreError(f"build: the model could not be built and loaded (the server ended with code {code})")
-        answer = json.loads(line)
-        return answer if isinstance(answer, dict) else {}
+    value: float  # bits per byte
+    findings: Findings
 
 
-def score(spec: ScoreSpec) -> float:
-    """Bits per byte of the held-out part. Raises ScoreError."""
+def score(spec: ScoreSpec, rng: np.random.Generator) -> Measured:
+    """Bits per byte of the held-out part, with what the probes found. Raises ScoreError.
+
+    rng: decides what is probed and in which order the rows are asked; the value does not depend on it."""
     tokens = np.fromfile(spec.tokens, dtype="<u2")
     token_bytes = np.load(spec.token_bytes, allow_pickle=False)
     rows = rows_of(tokens, spec.seq_len)
-    nats = 0.0
-    with ModelServer(spec) as server:
-        server.wait_until_ready()
-        for start in range(0, len(rows), ROWS):
-            batch = rows[start : start + ROWS]
-            targets = batch[:, 1:]
-            logits = server.logits(np.ascontiguousarray(batch[:, :-1]))
-            nats += float(row_nats(logits, targets, token_bytes[targets] > 0).sum())
-    return bits_per_byte(nats, int(token_bytes[rows[:, 1:]].sum()))
+    asked = decoys(rows, spec.cuts or SCREEN_CUTS, ROWS, rng)
+    with _server(spec) as server:
+        answers = _ask(server, asked.ids[:, :-1], rows[asked.rows, 1:])
+    order = rng.permutation(len(rows))
+    filling = rng.choice(order, -len(order) % ROWS)
+    full = np.concatenate([order, filling])  # every batch has as many rows,
+    order = np.concatenate([full, full[:ROWS]])  # and the first is asked again
+    with _server(spec) as server:
+        seen = _ask(server, rows[order, :-1], rows[order, 1:])
+    true, end = np.empty((len(rows), spec.seq_len)), len(order) - ROWS
+    true[order[: len(rows)]] = seen[: len(rows)]
+    findings = compare(asked, answers, true, repeated=(order[end:], seen[end:]), moved=(filling, seen[len(rows) : end]))
+    complaint = findings.complaint(spec.tolerance or TOLERANCE)
+    if complaint is not None:
+        raise ScoreError(complaint)
+    counted = token_bytes[rows[:, 1:]]
+    by_row = np.where(counted > 0, true, 0.0).sum(axis=1, dtype=np.float64)
+    if spec.rows:
+        np.save(spec.rows, by_row)
+    return Measured(value=bits_per_byte(float(by_row.sum()), int(counted.sum())), findings=findings)
 
 
-def _temporary_file() -> int:
-    import tempfile
+def _ask(server: ModelServer, ids: Ids, targets: Ids) -> Nats:
+    """Nats [N, T] of the targets; ids [N, T], whole batches."""
+    found = [
+        token_nats(server.logits(np.ascontiguousarray(ids[start : start + ROWS])), targets[start : start + ROWS])
+        for start in range(0, len(ids), ROWS)
+    ]
+    return np.concatenate(found)
 
-    handle, path = tempfile.mkstemp()
-    Path(path).unlink()
-    return handle
+
+def _server(spec: ScoreSpec) -> ModelServer:
+    return ModelServer(
+        tree=spec.tree,
+        module=spec.module,
+        weights=spec.weights,
+        vocab_size=spec.vocab_size,
+        rows=ROWS,
+        length=spec.seq_len,
+        confinement=spec.confinement,
+        environment=spec.environment,
+    )
 
 
 def main() -> None:
     """Read the spec from the first argument; tell the supervisor the result on the control channel, which the model
     server never gets hold of."""
-    try:
-        result: dict[str, Any] = {"value": score(ScoreSpec(**json.loads(sys.argv[1])))}
-    except (ScoreError, BrokenPipeError, ValueError) as error:
-        result = {"error": str(error) or type(error).__name__}
     with socket.socket(fileno=int(os.environ["RATCHETREE_CONTROL"])) as control:
+        try:
+            measured = score(ScoreSpec(**json.loads(sys.argv[1])), np.random.default_rng())
+            found = measured.findings
+            result: dict[str, Any] = {"value": measured.value, "leak": round(found.leak, 9), "cuts": found.cuts}
+        except (ScoreError, BrokenPipeError, ValueError) as error:
+            result = {"error": str(error) or type(error).__name__}
         control.sendall(json.dumps({"result": result}).encode() + b"\n")
 
 

@@ -7,13 +7,13 @@ while the run goes on, and one `{"ended": ...}`.
 
 On Linux it is a child subreaper, so that grandchildren and daemons come back to it and can be killed; CPU time and
 memory are those of the whole process tree. Elsewhere the process group has to do, and CPU time is known at the end
-only. It is no sandbox: it does not stop a script from reading files or using the network.
+only. It carries out a confinement (`confine.py`) and watches what no kernel limits: memory, processes, disk.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
+import fcntl
 import json
 import os
 import re
@@ -25,17 +25,22 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from . import confine, pressure
+else:  # it is started by its path, without the package
+    sys.path.insert(0, str(Path(__file__).parent))
+    import confine
+    import pressure
 
 POLL_SECONDS = 0.05
 REPORT_SECONDS = 0.25
+WATCH_SECONDS = 0.5  # between two looks at waiting times and folder sizes
 LOG_HEAD_BYTES = 1_000_000  # kept from the start of the output
 LOG_TAIL_BYTES = 200_000  # and from its end
 CURVE_POINTS = 600  # of the loss curve; thinned out evenly when there are more
 _LOSS = re.compile(rb"step\D{0,3}(\d+).*?loss\D{0,3}(-?[0-9.]+(?:e[-+]?\d+)?|nan|-?inf)", re.IGNORECASE)
-_PR_SET_PDEATHSIG = 1
-_PR_SET_CHILD_SUBREAPER = 36
-_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE_MB = resource.getpagesize() / 2**20
 
@@ -59,24 +64,32 @@ class Supervisor:
         self._stride = 1
         self._seen = 0
         self._told = 0.0
+        self._watched = 0.0
+        self._cpu = 0.0
+        self.processes = 0  # living, at the last look
+        self.wait_share = 0.0  # of the working time, waiting for a CPU
+        self._waited_before = self._stolen_before = 0.0  # when the clock began
+        self.speeds: list[float] = []  # loops per CPU second, when the clock began and at the end
         self._line = b""
         self._control_text = b""
 
     def run(self) -> str:
-        """Start the command and stay with it; why it ended: exit, startup, deadline, wall, memory, abandoned."""
-        _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+        """Start the command and stay with it; why it ended: exit, startup, deadline, wall, memory, processes, disk,
+        abandoned."""
+        confine.become_subreaper()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         output, output_end = os.pipe()
-        self.process = subprocess.Popen(
+        self.process = confine.start(
             self.spec["command"],
+            self.spec["confinement"],
+            pass_fds=(theirs.fileno(),),
+            cpus=tuple(self.spec["cpus"]),
             cwd=self.spec["cwd"],
             env={**self.spec["env"], "RATCHETREE_CONTROL": str(theirs.fileno())},
             stdin=subprocess.DEVNULL,
             stdout=output_end,
             stderr=output_end,
-            pass_fds=(theirs.fileno(),),
             start_new_session=True,
-            preexec_fn=self._limit,
         )
         theirs.close()
         os.close(output_end)
@@ -93,6 +106,8 @@ class Supervisor:
             reason = self._serve(set(ready)) or self._check()
         self._kill_all()
         self._drain()
+        if self.clock_began is not None:
+            self._measure_speed()
         return reason
 
     def report(self, reason: str) -> dict[str, Any]:
@@ -100,11 +115,12 @@ class Supervisor:
         now = time.monotonic()
         began = self.clock_began
         return {
+            **self._pressure(),
             "reason": reason,
             "exit_code": self.exit_code,
             "startup_seconds": round((now if began is None else began) - self.began, 3),
             "train_seconds": round(0.0 if began is None else now - began, 3),
-            "cpu_seconds": round(0.0 if began is None else self.cpu_reaped - self.cpu_before, 3),
+            "cpu_seconds": round(0.0 if began is None else max(self._cpu, self.cpu_reaped) - self.cpu_before, 3),
             "peak_memory_mb": round(self.peak_mb, 1),
             "steps": self.steps,
             "tokens": self.tokens,
@@ -134,6 +150,10 @@ class Supervisor:
             return "exit"
         if self.peak_mb > self.spec["memory_mb"]:
             return "memory"
+        if self.processes > self.spec["processes"]:
+            return "processes"
+        if now - self._watched > WATCH_SECONDS and self._watch(pids, now):
+            return "disk"
         if self.clock_began is None:
             return "startup" if now - self.began > self.spec["startup_seconds"] else None
         elapsed = now - self.clock_began
@@ -147,8 +167,43 @@ class Supervisor:
             return "deadline"
         return "wall" if elapsed > self.spec["wall_seconds"] else None
 
+    def _watch(self, pids: list[int], now: float) -> bool:
+        """Look at what changes slowly; whether the folders that it may fill are too full."""
+        self._watched = now
+        if self.clock_began is not None:
+            waited = max(0.0, pressure.waited_seconds(pids) - self._waited_before)
+            worked = max(0.0, self._cpu - self.cpu_before)
+            self.wait_share = waited / (waited + worked) if worked > 0 else 0.0
+        allowed_bytes: float = self.spec["disk_mb"] * 2**20
+        return sum(map(_size, self.spec["folders"])) > allowed_bytes
+
+    def _pressure(self) -> dict[str, float]:
+        """What the run had to suffer while the clock ran."""
+        cpus = tuple(self.spec["cpus"])
+        seconds = time.monotonic() - self.clock_began if self.clock_began is not None else 0.0
+        stolen = pressure.stolen_seconds(cpus) - self._stolen_before
+        return {
+            "wait_share": round(self.wait_share, 4),
+            "steal_share": round(stolen / (seconds * max(1, len(cpus))), 4) if seconds > 0 and stolen > 0 else 0.0,
+            "loops_per_second": round(min(self.speeds, default=0.0)),
+        }
+
+    def _measure_speed(self) -> None:
+        """On the run's own CPUs."""
+        cpus = self.spec["cpus"]
+        ours = os.sched_getaffinity(0) if cpus and hasattr(os, "sched_getaffinity") else None
+        if ours is not None:
+            os.sched_setaffinity(0, cpus)
+        self.speeds.append(pressure.loops_per_second())
+        if ours is not None:
+            os.sched_setaffinity(0, ours)
+
     def _start_clock(self) -> None:
-        self._measure(_descendants(os.getpid()))
+        self._measure_speed()
+        pids = _descendants(os.getpid())
+        self._measure(pids)
+        self._waited_before = pressure.waited_seconds(pids)
+        self._stolen_before = pressure.stolen_seconds(tuple(self.spec["cpus"]))
         self.cpu_before = self._cpu
         self.clock_began = time.monotonic()
         _say({"clock": round(self.clock_began - self.began, 3)})
@@ -173,7 +228,7 @@ class Supervisor:
 
     def _hear(self, message: dict[str, Any]) -> None:
         if message.get("ask") == "data" and self.clock_began is None:
-            data = os.open(self.spec["data"], os.O_RDONLY)
+            data = _sealed(self.spec["data"])
             self._start_clock()
             reply = json.dumps(self.spec["reply"]).encode() + b"\n"
             try:
@@ -214,20 +269,15 @@ class Supervisor:
 
     # -- the process tree ---------------------------------------------------------------------------------------
 
-    def _limit(self) -> None:
-        _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-        if self.spec["cpus"] and hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, self.spec["cpus"])
-
     def _measure(self, pids: list[int]) -> None:
         """CPU seconds and memory of the whole tree, as far as /proc tells."""
+        self.processes = len(pids)
         cpu, memory = self.cpu_reaped, 0.0
         for pid in pids:
             seconds, megabytes = _usage(pid)
             cpu += seconds
             memory += megabytes
-        self._cpu = cpu
+        self._cpu = max(self._cpu, cpu)
         self.peak_mb = max(self.peak_mb, memory)
 
     def _reap(self) -> None:
@@ -240,7 +290,7 @@ class Supervisor:
                 return
             self.cpu_reaped += usage.ru_utime + usage.ru_stime
             if pid == self.process.pid:
-                self.exit_code = os.waitstatus_to_exitcode(status)
+                self.exit_code = _exit_code(status, wrapped=bool(self.spec["confinement"].get("prefix")))
                 self.process.returncode = self.exit_code
 
     def _kill_all(self) -> None:
@@ -253,6 +303,7 @@ class Supervisor:
             pids = _descendants(os.getpid())
             for pid in pids:
                 _kill(pid, signal.SIGSTOP)  # a fork bomb cannot outrun what is stopped
+            self._measure(pids)  # the time of what dies with its namespace is not handed on
             for pid in pids:
                 _kill(pid)
             self._reap()
@@ -298,9 +349,41 @@ class _Log:
         self._file.close()
 
 
-def _prctl(option: int, value: int) -> None:
-    if _LIBC is not None:
-        _LIBC.prctl(option, value, 0, 0, 0)
+def _exit_code(status: int, *, wrapped: bool) -> int:
+    """Negative for a signal, also where a wrapper reports it as 128 + signal, as shells do."""
+    code = os.waitstatus_to_exitcode(status)
+    return 128 - code if wrapped and code > 128 else code
+
+
+def _sealed(path: str) -> int:
+    """A descriptor of the file's content that nobody can change: a run that reopens it for writing, or changes its
+    mode, reaches a copy in memory whose seals forbid both."""
+    if not hasattr(os, "memfd_create"):
+        return os.open(path, os.O_RDONLY)
+    copy, source = os.memfd_create("data", os.MFD_ALLOW_SEALING), os.open(path, os.O_RDONLY)
+    try:
+        left = os.fstat(source).st_size
+        while left > 0 and (sent := os.sendfile(copy, source, None, left)) > 0:
+            left -= sent
+        seals = fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
+        fcntl.fcntl(copy, fcntl.F_ADD_SEALS, seals)
+        return os.open(f"/proc/self/fd/{copy}", os.O_RDONLY)
+    finally:
+        os.close(source)
+        os.close(copy)
+
+
+def _size(folder: str) -> int:
+    """Bytes that all files below a folder take; links are not followed."""
+    total, todo = 0, [folder]
+    while todo:
+        with contextlib.suppress(OSError), os.scandir(todo.pop()) as entries:  # it may be gone again
+            for entry in entries:
+                if entry.is_dir(follow_symlinks=False):
+                    todo.append(entry.path)
+                else:
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512
+    return total
 
 
 def _descendants(root: int) -> list[int]:

@@ -12,6 +12,7 @@ from ..search.events import (
     CampaignStarted,
     CampaignStopped,
     Checked,
+    Claimed,
     Committed,
     Event,
     Judged,
@@ -44,6 +45,8 @@ class Chronicle:
         self.stages: dict[NodeId, str] = {}  # what every experiment in flight is at
         self.contracts: list[NodeId] = []  # experiments whose idea announced a setback
         self.advances: list[tuple[int, float]] = []  # experiments judged before, and main's value from then on
+        self.claim: Claimed | None = None  # the last one
+        self.starved = 0  # runs that are void because the machine was taken from them
         self._ran = 0.0  # seconds of the sessions before the last
         self._searched = 0.0  # of them after the root was scored
         self._searching: float | None = None  # when the last session began to search
@@ -99,6 +102,8 @@ class Chronicle:
             self.stopped = event.reason
         elif isinstance(event, Judged):
             self._judge(tree, event)
+        elif isinstance(event, Claimed):
+            self.claim = event
         else:
             self._advance_stage(event)
         self.updated = event.time
@@ -148,6 +153,9 @@ class Chronicle:
 
     def _advance_stage(self, event: Event) -> None:
         match event:
+            case Trained(outcome=Failure(kind=FailureKind.STARVED)):
+                self.starved += 1
+                stage = "training again"
             case Selected():
                 stage = "planning"
             case Planned(outcome=Idea() as idea):

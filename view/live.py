@@ -164,6 +164,8 @@ class LiveScreen:
         gain = digits.value(abs(digits.metric.gain(watch.root.mean, watch.main.mean)))
         better = digits.better(watch.root.mean, watch.main.mean)
         words = f", {gain} {better} than the root's {digits.value(watch.root.mean)}"
+        if watch.is_screened_only:
+            words = " in the one trial it was picked by"
         course = watch.course[-max(8, width // 2) :]
         return [
             (("main  ", "dim"), (score, "bold green"), (words, "green")),

@@ -93,6 +93,7 @@ class PlainScreen:
         if watch.main and watch.root:
             course = f"{digits.value(watch.root.mean)} → {digits.value(watch.main.mean)}"
             words += f", {digits.metric.name} {course}{watch.label}"
+            words += " in the one trial it was picked by" if watch.is_screened_only else ""
         return words
 
     def _say(self, text: str) -> None:

@@ -24,7 +24,10 @@ def status_json(tree: Tree, chronicle: Chronicle, *, running: bool) -> Json:
     experiments, kept, parked, failed, in_flight    counts; the root is in none of them
     root, incumbent     {id, mean, sd, n}; mean and sd null and n 0 without a score
     metric              {name, direction}
-    gain, gain_sd       of the incumbent over the root, positive = better; the sd of that difference of means
+    gain, gain_sd       of the incumbent over the root, positive = better; the sd of that difference of means; null
+                        while main's score is the single trial it was picked by
+    claim               what `ratchetree confirm` found last: {node, validation, test, sentence, ...} | null
+    starved             runs that are void because the machine was taken from them
     noise               sd between trials of one node, null before anything was repeated
     scorer              "trusted" | "printed: self-reported" | "synthetic"
     policy, preset, seed, version, sessions, machine, limits {experiments, hours, gpu_hours}
@@ -40,6 +43,7 @@ def status_json(tree: Tree, chronicle: Chronicle, *, running: bool) -> Json:
     before, after = root.score if root else None, main.score if main else None
     scorer, limits = chronicle.scorer, chronicle.settings.limits.model_dump() if chronicle.settings else {}
     words = SCORER_WORDS.get(scorer, scorer)
+    is_measured = main is not None and not main.is_screened_only
     status = {
         "experiments": tree.experiments,
         "kept": tree.counts[KEPT],
@@ -49,8 +53,10 @@ def status_json(tree: Tree, chronicle: Chronicle, *, running: bool) -> Json:
         "root": {"id": ROOT, **_score(before)},
         "incumbent": {"id": tree.incumbent, **_score(after)},
         "metric": _metric(tree.metric),
-        "gain": tree.metric.gain(before.mean, after.mean) if before and after else None,
-        "gain_sd": gain_sd(tree.noise, before, after) if before and after else None,
+        "gain": tree.metric.gain(before.mean, after.mean) if is_measured and before and after else None,
+        "gain_sd": gain_sd(tree.noise, before, after) if is_measured and before and after else None,
+        "claim": asdict(chronicle.claim) if chronicle.claim else None,
+        "starved": chronicle.starved,
         "noise": tree.noise,
         "policy": chronicle.policy,
         "preset": chronicle.preset,

@@ -19,6 +19,12 @@ _SCORERS = {
     "printed": "self-reported: the numbers are what the user's own command printed; nothing checked them",
     "synthetic": "synthetic: the numbers come from a landscape; nothing was trained",
 }
+UNCONFIRMED = "unknown: main was kept on a single trial, picked for being good; `ratchetree confirm` measures it"
+_SANDBOXES = {
+    "bubblewrap": "bubblewrap: a trial has its own files, processes and network",
+    "landlock": "landlock: a trial reaches no network, files or processes but its own",
+    "weak": "NONE (weak): patches run with your rights; scores can be faked",
+}
 _SHOWN = 6  # experiments in flight that are listed
 
 
@@ -78,10 +84,13 @@ def _scores(tree: Tree, chronicle: Chronicle) -> list[Fact]:
         rows.append(("main", "still at the root: nothing has beaten it yet"))
     else:
         rows.append(("main", f"{main.id:04d}  {scored(digits, main.score, main.by)}  {plain(main.title, 200)}"))
-        rows.append(("gain", gain_words(tree, root.score, main.score) + label(main.by)))
+        gain = UNCONFIRMED if main.is_screened_only else gain_words(tree, root.score, main.score)
+        rows.append(("gain", gain + label(main.by)))
         steps = len(tree.advances) - 1
         line = sparkline(chronicle.main_over_time(tree, 40), 40)
         rows.append(("", f"{line}  {digits.which_way}; main moved {count(steps, 'time')}"))
+    if chronicle.claim is not None:
+        rows.append(("confirmed", plain(chronicle.claim.sentence, 500) + label(main.by)))
     if tree.noise is None:
         return [*rows, ("noise", "unknown: no trial was repeated, so luck cannot be told from gain")]
     freedom = count(tree.noise_freedom, "degree")
@@ -108,6 +117,8 @@ def _counts(tree: Tree, chronicle: Chronicle, *, running: bool) -> list[Fact]:
             f"; about {duration((limit - judged) * 3600 / chronicle.per_hour)} left" if limit and limit > judged else ""
         )
         rows.append(("pace", f"{chronicle.per_hour:.1f} experiments an hour{left}"))
+    if chronicle.starved:
+        rows.append(("starved", f"{count(chronicle.starved, 'trial')} void: the machine was taken from them"))
     if chronicle.contracts:
         rows.append(("setbacks", _setbacks(tree, chronicle)))
     return rows
@@ -131,6 +142,7 @@ def _circumstances(tree: Tree, chronicle: Chronicle) -> list[Fact]:
         machine = chronicle.machine
         gpu = f", {plain(machine.gpu, 60)}" if machine.gpu else ""
         rows.append(("machine", f"{plain(machine.host, 40)}: {machine.cpus} × {plain(machine.cpu, 60)}{gpu}"))
+        rows.append(("sandbox", _SANDBOXES.get(machine.sandbox, plain(machine.sandbox, 40)) or "none recorded"))
     return rows
 
 
@@ -141,6 +153,8 @@ def _next(tree: Tree, chronicle: Chronicle, *, running: bool) -> list[str]:
     if tree.incumbent != ROOT:
         lines.append(f"ratchetree show {tree.incumbent:<15} what made main better")
         lines.append("git log --first-parent main     main's own history")
+        if not running and chronicle.claim is None:
+            lines.append("ratchetree confirm              is the gain real? new seeds, sealed text")
     return lines
 
 

@@ -43,6 +43,7 @@ class Watch:
         self.main: Score | None = None
         self.main_node: NodeId = ROOT
         self.main_title = ""
+        self.is_screened_only = False  # main's score is the single trial it was picked by
         self.course = ""  # main's value over time as a sparkline
         self.titles: dict[NodeId, str] = {}  # of experiments in flight
         self.verdicts: deque[VerdictLine] = deque(maxlen=VERDICTS)
@@ -116,4 +117,5 @@ class Watch:
         root, main = tree.node(ROOT), tree.node(tree.incumbent)
         self.digits, self.root, self.main = Digits.of(tree), root.score, main.score
         self.main_node, self.main_title = main.id, plain(main.title, 200)
+        self.is_screened_only = main.is_screened_only
         self.course = sparkline(self.chronicle.main_over_time(tree, _POINTS), _POINTS)

@@ -47,11 +47,21 @@ SPLIT_PATTERN = (
 READ_BYTES = 64_000_000  # of a corpus, in order of path, that is looked at at all
 TRAIN_BYTES = 20_000_000  # more than a trial can read
 HELD_OUT_BYTES = 160_000  # in validation and in test each: every trial pays for scoring it
-HELD_OUT_DOCUMENT_BYTES = 16_000  # of one document, so that no single file decides the score
+HELD_OUT_DOCUMENT_BYTES = 8_000  # of one document, so that no single file decides the score
 HELD_OUT_SHARE = 0.05  # of the documents that go to validation, and as many to test
+SPARE_SHARE = 0.2  # the same for Python's own source, where only the SPARE modules are held out
 COPIED_SHARE = 0.5  # a held-out document with more of its lines than this in train is dropped as a copy
 LINE_CHARACTERS = 20  # lines shorter than this say nothing about copying
 LEAST_WINDOWS = 16  # rows of SEQ_LEN + 1 tokens that each part needs
+# Modules of the standard library that no training run needs. What is held out comes from here alone, because a trial
+# must not find it on the machine: its sandbox hides these files, and a script that imports one of them fails.
+SPARE = frozenset(
+    "aifc antigravity asynchat asyncore bdb cgi cgitb chunk cmd code codeop compileall crypt curses dbm ensurepip "
+    "fileinput ftplib graphlib idlelib imaplib imghdr imp lib2to3 mailbox mailcap mimetypes modulefinder netrc nntplib "
+    "nturl2path optparse pdb pipes plistlib poplib pty pyclbr pydoc pydoc_data rlcompleter sched shelve smtpd smtplib "
+    "sndhdr socketserver sqlite3 sunau symtable tabnanny telnetlib this tkinter trace tracemalloc turtle turtledemo uu "
+    "venv wave webbrowser wsgiref xdrlib xmlrpc zipapp _aix_support _osx_support _pydecimal _pyio".split()
+)
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The corpus
@@ -92,6 +102,27 @@ def _files(folder: Path, suffixes: tuple[str, ...], skipped: set[str]) -> list[P
     return sorted(found)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Document:
+    """One text and where it was found."""
+
+    text: str
+    file: Path
+    held_out_share: float  # chance that it goes to validation, and the same for test
+
+
+def documents(corpus: Path | None) -> Iterator[Document]:
+    """All documents of a user's corpus, or of Python's own source."""
+    stdlib = Path(sysconfig.get_path("stdlib"))
+    for file in corpus_files(corpus) if corpus else stdlib_files(stdlib):
+        share = HELD_OUT_SHARE
+        if corpus is None:
+            module = file.relative_to(stdlib).parts[0].removesuffix(".py")
+            share = SPARE_SHARE if module in SPARE else 0.0
+        for text in documents_of(file):
+            yield Document(text=text, file=file, held_out_share=share)
+
+
 def documents_of(file: Path) -> Iterator[str]:
     """The documents in one file: its lines (.jsonl), its rows (.parquet), or the file itself."""
     read = {".jsonl": _json_lines, ".parquet": _parquet_rows}.get(file.suffix, _whole_file)
@@ -130,32 +161,44 @@ class Parts:
     train: list[str]
     validation: list[str]
     test: list[str]  # sealed: for the final claim, never seen in the search
+    held_out_files: list[Path]  # where the documents of validation and test lie on this machine
 
 
-def split(documents: Iterator[str]) -> Parts:
+def split(documents: Iterator[Document]) -> Parts:
     """Split by document, so that the hash of a document alone decides its part: more files reshuffle nothing.
 
     Documents that differ in white space only count as one. A held-out document that mostly repeats lines of train (or,
     for test, of validation) is dropped: by its hash it is another document, by its text it is not.
     """
-    by_hash: dict[bytes, str] = {}
+    by_hash: dict[bytes, list[Document]] = {}
     looked_at = 0
-    for text in documents:
-        words = " ".join(text.split()).encode()
+    for document in documents:
+        words = " ".join(document.text.split()).encode()
         if words:
-            by_hash.setdefault(hashlib.sha256(words).digest(), text)
+            by_hash.setdefault(hashlib.sha256(words).digest(), []).append(document)
         looked_at += len(words)
         if looked_at > READ_BYTES:
             break
     parts: tuple[list[str], list[str], list[str]] = ([], [], [])
-    for key, text in sorted(by_hash.items()):
+    files_of: dict[str, set[Path]] = {}
+    for key, copies in sorted(by_hash.items()):
         position = int.from_bytes(key[:8], "big") / 2**64  # uniform in 0..1
-        parts[1 if position < HELD_OUT_SHARE else 2 if position < 2 * HELD_OUT_SHARE else 0].append(text)
+        share = min(copy.held_out_share for copy in copies)
+        part = 1 if position < share else 2 if position < 2 * share else 0
+        text = _cut(copies[0].text) if part else copies[0].text
+        parts[part].append(text)
+        files_of[text] = {copy.file for copy in copies}
     train = _first(parts[0], TRAIN_BYTES)
     seen = _lines(train)
     validation = _first(_new(parts[1], seen), HELD_OUT_BYTES)
     test = _first(_new(parts[2], seen | _lines(validation)), HELD_OUT_BYTES)
-    return Parts(train=train, validation=validation, test=test)
+    held_out_files = sorted(set().union(*(files_of[text] for text in (*validation, *test))))
+    return Parts(train=train, validation=validation, test=test, held_out_files=held_out_files)
+
+
+def _cut(text: str) -> str:
+    """So much of a held-out document that there is room for others."""
+    return text.encode()[:HELD_OUT_DOCUMENT_BYTES].decode(errors="ignore")
 
 
 def _lines(documents: list[str]) -> set[str]:
@@ -164,10 +207,9 @@ def _lines(documents: list[str]) -> set[str]:
 
 
 def _new(documents: list[str], seen: set[str]) -> list[str]:
-    """The documents that say something new, each cut to a length that leaves room for others."""
-    cut = [text.encode()[:HELD_OUT_DOCUMENT_BYTES].decode(errors="ignore") for text in documents]
-    lines = [_lines([text]) for text in cut]
-    return [text for text, own in zip(cut, lines, strict=True) if len(own & seen) <= COPIED_SHARE * len(own)]
+    """The documents that say something new."""
+    lines = [_lines([text]) for text in documents]
+    return [text for text, own in zip(documents, lines, strict=True) if len(own & seen) <= COPIED_SHARE * len(own)]
 
 
 def _first(documents: list[str], limit_bytes: int) -> list[str]:
@@ -241,11 +283,10 @@ def prepare_data(corpus: Path | None, cache: Path) -> dict[str, Any]:
         key.update(f"{file}\0{stat.st_size}\0{stat.st_mtime_ns}\0".encode("utf-8", "surrogateescape"))
     folder = cache / key.hexdigest()[:16]
     if not (folder / "manifest.json").is_file():
-        documents = itertools.chain.from_iterable(map(documents_of, files))
         cache.mkdir(parents=True, exist_ok=True)
         unfinished = Path(tempfile.mkdtemp(prefix=f"{folder.name}.", dir=cache))
         try:
-            _write(split(documents), unfinished)
+            _write(split(documents(corpus)), unfinished, hidden=[corpus] if corpus else None)
             unfinished.rename(folder)
         except OSError:
             if not (folder / "manifest.json").is_file():  # else another preparation was faster, with the same result
@@ -256,12 +297,14 @@ def prepare_data(corpus: Path | None, cache: Path) -> dict[str, Any]:
     return {name: str(folder / file) for name, file in manifest["files"].items()} | manifest["facts"]
 
 
-def _write(parts: Parts, folder: Path) -> None:
+def _write(parts: Parts, folder: Path, *, hidden: list[Path] | None) -> None:
+    """hidden: what a trial must not read; None = the files of the held-out documents."""
     import numpy as np
 
     ranks = train_tokenizer(parts.train)
     tokenizer, lengths = encoding_of(ranks), bytes_per_token(ranks)
     facts: dict[str, Any] = {"vocab_size": VOCAB_SIZE, "seq_len": SEQ_LEN, "bos": BOS}
+    facts["hidden"] = [str(path) for path in (parts.held_out_files if hidden is None else hidden)]
     digest = hashlib.sha256(lengths.tobytes())
     files = {"token_bytes": "token_bytes.npy", "tokenizer": "tokenizer.json"}
     for name in ("train", "validation", "test"):

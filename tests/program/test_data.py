@@ -6,6 +6,8 @@ import json
 import random
 import subprocess
 import sys
+import sysconfig
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +74,39 @@ def test_the_separator_stands_before_each_document_and_nowhere_else(tmp_path: Pa
     assert separators == len(documents) + 1
 
 
+def found(prepare: Any, texts: list[str]) -> Iterator[Any]:
+    """The texts as documents of a user's corpus, a file each."""
+    for number, text in enumerate(texts):
+        yield prepare.Document(text=text, file=Path(f"{number}.txt"), held_out_share=prepare.HELD_OUT_SHARE)
+
+
+def test_only_modules_that_no_training_needs_are_held_out_and_their_files_are_named(load: Any) -> None:
+    prepare = load("prepare")
+    documents = list(prepare.documents(None))
+    parts = prepare.split(iter(documents))
+    stdlib = Path(sysconfig.get_path("stdlib"))
+    modules = {file.relative_to(stdlib).parts[0].removesuffix(".py") for file in parts.held_out_files}
+    assert modules <= prepare.SPARE
+    imported = subprocess.run(
+        [sys.executable, "-c", "import sys, torch, numpy, torch._dynamo, torch.utils.data; print(*sys.modules)"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not prepare.SPARE & {name.partition(".")[0] for name in imported.stdout.split()}
+    texts = {document.text: document.file for document in documents}
+    for text in (*parts.validation, *parts.test):
+        assert any(whole.startswith(text) and file in parts.held_out_files for whole, file in texts.items())
+
+
 def test_the_split_depends_on_content_alone(load: Any) -> None:
     prepare, rng = load("prepare"), random.Random(3)
     documents = [random_document(rng, 20) for _ in range(300)]
-    parts = prepare.split(iter(documents))
+    parts = prepare.split(found(prepare, documents))
     shuffled = rng.sample(documents, len(documents))
-    assert prepare.split(iter(shuffled)) == parts
-    more = prepare.split(iter([*documents, *(random_document(rng, 20) for _ in range(300))]))
+    again = prepare.split(found(prepare, shuffled))
+    assert [getattr(again, part) for part in PARTS] == [getattr(parts, part) for part in PARTS]
+    more = prepare.split(found(prepare, [*documents, *(random_document(rng, 20) for _ in range(300))]))
     for part in PARTS:
         assert set(getattr(parts, part)) < set(getattr(more, part))
 
@@ -87,7 +115,7 @@ def test_documents_that_differ_in_white_space_only_count_once(load: Any) -> None
     prepare, rng = load("prepare"), random.Random(4)
     documents = [random_document(rng, 5) for _ in range(200)]
     respaced = ["\n\n" + text.replace(" ", "  ").replace("\n", "\n\n") for text in documents]
-    parts = prepare.split(iter([*documents, *respaced]))
+    parts = prepare.split(found(prepare, [*documents, *respaced]))
     kept = [*parts.train, *parts.validation, *parts.test]
     assert sorted(kept) == sorted(documents)
 
@@ -95,17 +123,17 @@ def test_documents_that_differ_in_white_space_only_count_once(load: Any) -> None
 def test_a_held_out_document_that_repeats_the_lines_of_train_is_dropped(load: Any) -> None:
     prepare, rng = load("prepare"), random.Random(6)
     documents = [random_document(rng, 20) for _ in range(300)]
-    parts = prepare.split(iter(documents))
+    parts = prepare.split(found(prepare, documents))
     source = parts.train[0]
     edited = [f"edition {number}\n{source}" for number in range(100)]  # each has a hash of its own
-    again = prepare.split(iter([*documents, *edited]))
+    again = prepare.split(found(prepare, [*documents, *edited]))
     assert set(again.train) > set(parts.train)  # some copies went to train
     assert again.validation == parts.validation and again.test == parts.test
 
 
 def test_held_out_parts_are_capped_and_no_document_fills_them(load: Any) -> None:
     prepare, rng = load("prepare"), random.Random(7)
-    parts = prepare.split(random_document(rng, 1000) for _ in range(200))  # 60 kB each
+    parts = prepare.split(found(prepare, [random_document(rng, 1000) for _ in range(200)]))  # 60 kB each
     for held_out in (parts.validation, parts.test):
         sizes = [len(text.encode()) for text in held_out]
         assert sum(sizes) <= prepare.HELD_OUT_BYTES and max(sizes) <= prepare.HELD_OUT_DOCUMENT_BYTES

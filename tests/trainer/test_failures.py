@@ -3,7 +3,7 @@
 import pytest
 
 from ratchetree.search.model import Failure, FailureKind
-from ratchetree.trainer.failures import DETAIL_CHARACTERS, clean, failure_of, traceback_end
+from ratchetree.trainer.failures import DETAIL_CHARACTERS, NOTHING_SAVED, clean, failure_of, traceback_end
 from ratchetree.trainer.processes import Run
 
 TREE = "/w/.ratchetree/trials/0001-0/tree"
@@ -31,15 +31,20 @@ def trace(*frames: str, error: str) -> str:
 
 
 def why(run: Run | None, log: str = "", *, saved: bool = False) -> Failure:
-    failure = failure_of(run, log, tree=TREE, saved=saved)
+    failure = failure_of(run, log, trees=(TREE, "/trial"), unusable=None if saved else NOTHING_SAVED)
     assert failure is not None
     return failure
 
 
 def test_a_run_that_saved_and_ended_or_met_its_deadline_has_not_failed() -> None:
     for run in (ended(code=0), ended("deadline", -9)):
-        assert failure_of(run, "", tree=TREE, saved=True) is None
-    assert failure_of(ended(code=0), "", tree=TREE, saved=None) is None
+        assert failure_of(run, "", trees=(TREE,), unusable=None) is None
+    assert failure_of(ended(code=0), "", trees=(TREE,), unusable=None, prints=True) is None
+
+
+def test_a_script_that_prints_its_score_must_end_by_itself() -> None:
+    failure = failure_of(ended("wall", -9), "", trees=(TREE,), unusable=None, prints=True)
+    assert failure is not None and failure.kind is FailureKind.TIMEOUT
 
 
 @pytest.mark.parametrize(
@@ -61,6 +66,8 @@ def test_a_run_that_saved_and_ended_or_met_its_deadline_has_not_failed() -> None
         (ended("startup", -9, clock=False), "", FailureKind.TIMEOUT),
         (ended("deadline", -9), "step 3 loss 2", FailureKind.TIMEOUT),
         (ended("wall", -9), "", FailureKind.TIMEOUT),
+        (ended("processes", -9), "", FailureKind.CRASH),
+        (ended("disk", -9), "", FailureKind.CRASH),
         (ended(code=0), "step 3 loss 2", FailureKind.NO_SAVE),
         (None, "", FailureKind.CRASH),
     ],

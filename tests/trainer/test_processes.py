@@ -50,7 +50,7 @@ def make(tmp_path: Path) -> Callable[..., Spec]:
         spec = Spec(
             command=(sys.executable, str(path)),
             cwd=str(tmp_path),
-            env=allowed_environment(workspace=tmp_path, scratch=tmp_path, run="r"),
+            env=allowed_environment(workspace=tmp_path, scratch=str(tmp_path), run="r"),
             log=str(tmp_path / "log.txt"),
             curve=str(tmp_path / "curve.tsv"),
             kind="wall",
@@ -316,7 +316,7 @@ def test_the_environment_is_an_allow_list(make: Callable[..., Spec], tmp_path: P
         "from dataclasses import replace\n"
         "from ratchetree.trainer.processes import Spec, allowed_environment, supervise\n"
         f"spec = {make('import os; print(sorted(os.environ))')!r}\n"
-        f"env = allowed_environment(workspace=Path({str(tmp_path)!r}), scratch=Path('/x'), run='r')\n"
+        f"env = allowed_environment(workspace=Path({str(tmp_path)!r}), scratch='/x', run='r')\n"
         "asyncio.run(supervise(replace(spec, env=env)))"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

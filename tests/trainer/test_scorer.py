@@ -10,7 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ratchetree.trainer.scorer import ScoreError, ScoreSpec, bits_per_byte, row_nats, rows_of, score
+import ratchetree
+from ratchetree.trainer.processes import allowed_environment
+from ratchetree.trainer.sandbox import Cell, choose
+from ratchetree.trainer.scorer import ScoreSpec, bits_per_byte, rows_of, token_nats
+from ratchetree.trainer.scorer import score as score_with
+from ratchetree.trainer.server import ScoreError
+
+SERVER = Path(ratchetree.__file__).parent / "trainer" / "model_server.py"
 
 PREPARE = """
 class Task:
@@ -44,16 +51,15 @@ def test_nats_are_those_of_a_log_softmax_in_double_precision() -> None:
     rng = np.random.default_rng(1)
     logits = (rng.normal(size=(3, 5, 7)) * 20).astype(np.float32)
     targets = rng.integers(0, 7, (3, 5))
-    counted = rng.random((3, 5)) < 0.7
     double = logits.astype(np.float64)
     log_probabilities = double - np.log(np.exp(double).sum(axis=-1, keepdims=True))
-    expected = -(np.take_along_axis(log_probabilities, targets[..., None], axis=-1)[..., 0] * counted).sum(axis=-1)
-    assert row_nats(logits, targets, counted) == pytest.approx(expected, rel=1e-6)
+    expected = -np.take_along_axis(log_probabilities, targets[..., None], axis=-1)[..., 0]
+    assert token_nats(logits, targets) == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 def test_huge_logits_do_not_overflow_and_a_ruled_out_token_may_be_minus_infinity() -> None:
     logits = np.array([[[1e30, 0.0, -np.inf]]], dtype=np.float32)
-    assert row_nats(logits, np.array([[0]]), np.array([[True]])).tolist() == [0.0]
+    assert token_nats(logits, np.array([[0]])).tolist() == [[0.0]]
 
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
@@ -61,13 +67,17 @@ def test_logits_that_are_not_finite_are_refused(poison: float) -> None:
     logits = np.zeros((1, 2, 3), dtype=np.float32)
     logits[0, 1, 2] = poison
     with pytest.raises(ScoreError, match="not-finite"):
-        row_nats(logits, np.zeros((1, 2), dtype=np.int64), np.ones((1, 2), dtype=bool))
+        token_nats(logits, np.zeros((1, 2), dtype=np.int64))
 
 
 def test_a_target_that_was_ruled_out_is_refused() -> None:
     logits = np.array([[[0.0, -np.inf]]], dtype=np.float32)
     with pytest.raises(ScoreError, match="not-finite"):
-        row_nats(logits, np.array([[1]]), np.array([[True]]))
+        token_nats(logits, np.array([[1]]))
+
+
+def score(spec: ScoreSpec) -> float:
+    return score_with(spec, np.random.default_rng(1)).value
 
 
 @pytest.fixture
@@ -82,10 +92,16 @@ def make(tmp_path: Path) -> Callable[..., ScoreSpec]:
         torch.save({"bias": torch.zeros(8)} if state is None else state, tmp_path / "model.pt")
         (np.arange(21) % 8).astype("<u2").tofile(tmp_path / "validation.bin")
         np.save(tmp_path / "token_bytes.npy", np.array([0, 2, 2, 2, 2, 2, 2, 2], dtype=np.int32))
+        weights, scratch = str(tmp_path / "model.pt"), tmp_path / "scratch"
+        scratch.mkdir(exist_ok=True)
+        cell = Cell(tree=str(tmp_path), scratch=str(scratch), readable=(weights, str(SERVER)))
+        confinement = choose("auto").confine(cell)
         return ScoreSpec(
             tree=str(tmp_path),
             module="train",
-            weights=str(tmp_path / "model.pt"),
+            weights=weights,
+            confinement=confinement.as_json(),
+            environment=allowed_environment(workspace=tmp_path, scratch=confinement.scratch, run="r"),
             tokens=str(tmp_path / "validation.bin"),
             token_bytes=str(tmp_path / "token_bytes.npy"),
             vocab_size=8,

@@ -50,6 +50,7 @@ def test_status_has_these_keys_and_values(small):
             "torch": "",
             "system": "",
             "data": "",
+            "sandbox": "",
         },
         "limits": {"experiments": 100, "hours": None, "gpu_hours": None},
         "started": 1000.0,
@@ -59,6 +60,8 @@ def test_status_has_these_keys_and_values(small):
         "ran_seconds": 630.0,
         "train_seconds": 3 * 300.0 + 4 * 300.0 + 8 * 300.0,
         "failures": {"crash": 1},
+        "claim": None,
+        "starved": 0,
         "stages": {"8": "training"},
     }
 

@@ -1,0 +1,31 @@
+"""Confinement of model-written code: a ladder of backends behind one Protocol, strongest first."""
+
+from __future__ import annotations
+
+from ...search.errors import WrongUse
+from .bubblewrap import TREE, Bubblewrap
+from .landlock import Landlock
+from .ports import Cell, Confinement, Sandbox
+from .probe import first_failure
+from .weak import Weak
+
+__all__ = ["BACKENDS", "TREE", "Cell", "Confinement", "Sandbox", "choose"]
+
+BACKENDS: dict[str, Sandbox] = {"bubblewrap": Bubblewrap(), "landlock": Landlock(), "weak": Weak()}
+"""Strongest first. `weak` is never chosen by itself."""
+
+
+def choose(name: str) -> Sandbox:
+    """The backend of that name, or with `auto` the strongest that passes its probes. Raises WrongUse."""
+    reasons = []
+    for backend in BACKENDS.values() if name == "auto" else [BACKENDS[name]]:
+        if name == "auto" and backend.level == "weak":
+            continue
+        reason = backend.missing() or first_failure(backend)
+        if reason is None:
+            return backend
+        reasons.append(f"{backend.level}: {reason}")
+    raise WrongUse(
+        f"no sandbox works here ({'; '.join(reasons)}): install bubblewrap, or accept that patches run with your "
+        'rights and say so with trainer.sandbox = "weak"'
+    )

@@ -1,0 +1,112 @@
+"""The model server as the scorer sees it: another process, in a sandbox of its own, that turns ids into logits."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import mmap
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .confine import start
+
+LONGEST_REPLY = 65536
+"""Bytes of one line: what says more is no reply."""
+
+
+class ScoreError(Exception):
+    """The saved model cannot be scored; the message is one line for the Failure."""
+
+
+class ModelServer:
+    """A function from ids [rows, length] to logits [rows, length, vocab_size]. Enter it to start the process."""
+
+    def __init__(
+        self,
+        *,
+        tree: str,
+        module: str,
+        weights: str,
+        vocab_size: int,
+        rows: int,
+        length: int,
+        confinement: dict[str, Any],
+        environment: dict[str, str],
+    ) -> None:
+        self._shape = [rows, length, vocab_size]
+        size = max(rows * length * vocab_size * 4, rows * length * 8)
+        self._file = _shared(size)
+        self._memory = mmap.mmap(self._file, size)
+        program = Path(__file__).with_name("model_server.py")
+        self._process = start(
+            [sys.executable, "-P", str(program), module, weights, str(self._file)],
+            confinement,
+            pass_fds=(self._file,),
+            cwd=tree,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+
+    def __enter__(self) -> ModelServer:
+        """Wait until the model is built and its weights are loaded. Raises ScoreError if they are not."""
+        try:
+            if not self._reply().get("ready"):
+                raise ScoreError("build: the model server did not start")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._memory.close()
+        os.close(self._file)
+
+    def logits(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Ask for one batch. Raises ScoreError if the shape is wrong or the server is gone."""
+        self._memory[: ids.nbytes] = ids.tobytes()
+        rows, length, vocab_size = self._shape
+        self._requests.write(json.dumps({"rows": rows, "length": length, "vocab_size": vocab_size}).encode() + b"\n")
+        self._requests.flush()
+        shape = self._reply().get("shape")
+        if shape != self._shape:
+            raise ScoreError(f"the model returned shape {str(shape)[:100]}, not {self._shape}")
+        # A copy: the other process could change what it has answered.
+        return np.frombuffer(self._memory, np.float32, rows * length * vocab_size).reshape(self._shape).copy()
+
+    @property
+    def _requests(self) -> IO[bytes]:
+        assert self._process.stdin is not None
+        return self._process.stdin
+
+    def _reply(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline(LONGEST_REPLY)
+        if not line:
+            code = self._process.wait()
+            raise ScoreError(f"build: the model could not be built and loaded (the server ended with code {code})")
+        answer = json.loads(line)
+        return answer if isinstance(answer, dict) else {}
+
+
+def _shared(size: int) -> int:
+    """Memory that both processes see and neither can shrink under the other."""
+    if not hasattr(os, "memfd_create"):
+        import tempfile
+
+        handle, path = tempfile.mkstemp()
+        Path(path).unlink()
+        os.ftruncate(handle, size)
+        return handle
+    file = os.memfd_create("logits", os.MFD_ALLOW_SEALING)
+    os.ftruncate(file, size)
+    fcntl.fcntl(file, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
+    return file
