@@ -99,6 +99,7 @@ class TrainerSettings(_Table):
     slots: int = Field(default=1, ge=1)
     memory_mb: int | None = Field(default=None, ge=64)  # per trial; default: an equal share of 80 % of the machine
     weights_mb: int = Field(default=1024, ge=1)  # of what a trial saves
+    score_seconds: int = Field(default=600, ge=1)  # a model that answers more slowly has no score
     sandbox: Literal["auto", "bubblewrap", "landlock", "weak"] = "auto"  # weak = none: say so to accept it
     readable: tuple[str, ...] = ()  # further absolute paths that a trial may read
     starvation: bool = True  # whether a trial whose machine was taken from it is void and run again

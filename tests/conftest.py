@@ -28,6 +28,16 @@ settings.register_profile(
 settings.load_profile("ratchetree")
 
 CALL = ModelCall(backend="test")
+
+
+def pytest_report_header() -> list[str]:
+    """Which sandboxes the tests of this run exercise, and why not the others."""
+    from ratchetree.trainer.sandbox import BACKENDS
+
+    missing = {name: backend.missing() for name, backend in BACKENDS.items()}
+    return [f"sandbox {name}: {reason or 'exercised'}" for name, reason in missing.items()]
+
+
 TRAIN_PY = "".join(f"C_{chr(65 + i)} = {i + 1}.0\n" for i in range(20)) + "\n\ndef main():\n    return C_A\n"
 
 

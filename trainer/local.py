@@ -68,7 +68,8 @@ class LocalTrainer:
         """End what a killed campaign left running, clear half-done trials, choose a sandbox, have the data prepared."""
         await self._end_leftovers()
         for tree in trials_folder(self._workspace).glob("*/tree"):
-            shutil.rmtree(tree.parent / "scratch", ignore_errors=True)
+            for name in ("scratch", "scratch-2"):
+                shutil.rmtree(tree.parent / name, ignore_errors=True)
             shutil.rmtree(tree, ignore_errors=True)
         sandbox = choose(self._settings.trainer.sandbox)
         self._level = sandbox.level
@@ -167,7 +168,7 @@ class LocalTrainer:
             run = await supervise(spec, listen=listen)
             return run, _read(Path(spec.log))
         finally:
-            for name in ("tree", "scratch"):
+            for name in ("tree", "scratch", "scratch-2"):
                 shutil.rmtree(folder / name, ignore_errors=True)
 
     def _outcome(self, run: Run | None, log: str, folder: Path) -> TrialReport | Failure:

@@ -25,7 +25,6 @@ from .scorer import ScoreSpec
 from .slots import Slot
 
 SMOKE_SECONDS = 60.0  # cap of a smoke run after start-up
-SCORE_SECONDS = 600.0  # cap of scoring
 STALLED = 10.0  # a CPU budget may take this many times its seconds on the wall clock, plus a minute
 _KEPT = ("out", "log.txt", "curve.tsv", "ended.json", "rows.npy")  # of the trial, when its tree is laid out for scoring
 _SERVER = Path(__file__).with_name("model_server.py")
@@ -48,7 +47,8 @@ class Runs:
     def training(self, job: Job, slot: Slot, *, smoke: bool) -> Spec:
         """A trial, or the seconds-long run before it, ready to be started."""
         folder = self.folder(job, smoke=smoke)
-        confinement = self._lay_out(job, folder)
+        self._lay_out(job, folder)
+        confinement = self._sandbox.confine(self._cell(folder))
         budget = self._settings.budget
         caps = {"wall": budget.seconds, "cpu": STALLED * budget.seconds + 60, "tokens": budget.seconds}
         return Spec(
@@ -82,7 +82,14 @@ class Runs:
         assert self._manifest is not None
         folder = self.folder(job)
         weights = folder / "out" / "model.pt"
-        confinement = self._lay_out(job, folder, keep=_KEPT, readable=(str(weights), str(_SERVER)))
+        self._lay_out(job, folder, keep=_KEPT)
+        servers = []
+        for name in ("scratch", "scratch-2"):  # what one process leaves there must not reach the other
+            (folder / name).mkdir(exist_ok=True)
+            cell = self._cell(folder, readable=(str(weights), str(_SERVER)), scratch=name)
+            confinement = self._sandbox.confine(cell)
+            environment = self._environment(job, confinement, slot, run=folder.name)
+            servers.append({"confinement": confinement.as_json(), "environment": environment})
         score = ScoreSpec(
             tree=str(folder / "tree"),
             module=self._module,
@@ -94,9 +101,9 @@ class Runs:
             rows=str(folder / "rows.npy") if job.part == "validation" else "",
             cuts=job.cuts,
             tolerance=job.tolerance,
-            confinement=confinement.as_json(),
-            environment=self._environment(job, confinement, slot, run=folder.name),
+            servers=servers,
         )
+        seconds = float(self._settings.trainer.score_seconds)
         return Spec(
             command=(sys.executable, "-m", "ratchetree.trainer.scorer", json.dumps(asdict(score))),
             cwd=str(folder),
@@ -104,9 +111,9 @@ class Runs:
             log=str(folder / "score.txt"),
             curve=str(folder / "score.tsv"),
             kind="wall",
-            amount=SCORE_SECONDS,
-            startup_seconds=SCORE_SECONDS,
-            wall_seconds=SCORE_SECONDS,
+            amount=seconds,
+            startup_seconds=seconds,
+            wall_seconds=seconds,
             memory_mb=self._memory_mb,
             cpus=slot.cpus,
         )
@@ -138,31 +145,30 @@ class Runs:
             return f"saved {said.st_size / 2**20:.0f} MB; trainer.weights_mb allows {limit}"
         return None
 
-    def _lay_out(
-        self, job: Job, folder: Path, *, keep: tuple[str, ...] = (), readable: tuple[str, ...] = ()
-    ) -> Confinement:
-        """The commit's files in a folder that holds nothing else of an earlier run, but what is to be kept; and how to
-        confine a run there. A run that is given something to read beyond its tree is asked, and saves nothing."""
+    def _lay_out(self, job: Job, folder: Path, *, keep: tuple[str, ...] = ()) -> None:
+        """The commit's files in a folder that holds nothing else of an earlier run, but what is to be kept."""
         folder.mkdir(parents=True, exist_ok=True)
         for entry in folder.iterdir():
             if entry.name not in keep:
                 shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
-        tree, out, scratch = folder / "tree", folder / "out", folder / "scratch"
+        tree = folder / "tree"
         self._trees.export(job.commit, tree)
         for file in job.overlay:
             (tree / file.path).write_text(file.text, encoding="utf-8", newline="")
-        for place in (out, scratch):
-            place.mkdir(exist_ok=True)
-        cell = Cell(
-            tree=str(tree),
-            out="" if readable else str(out),
-            scratch=str(scratch),
+        for name in ("out", "scratch"):
+            (folder / name).mkdir(exist_ok=True)
+
+    def _cell(self, folder: Path, *, readable: tuple[str, ...] = (), scratch: str = "scratch") -> Cell:
+        """A run that is given something to read beyond its tree is asked about it, and saves nothing."""
+        return Cell(
+            tree=str(folder / "tree"),
+            out="" if readable else str(folder / "out"),
+            scratch=str(folder / scratch),
             readable=(*self._settings.trainer.readable, *readable),
             hidden=self._manifest.hidden if self._manifest else (),
             file_mb=2 * self._settings.trainer.weights_mb,
             gpu=self._settings.budget.kind == "wall",
         )
-        return self._sandbox.confine(cell)
 
     def _environment(self, job: Job, confinement: Confinement, slot: Slot, *, run: str) -> dict[str, str]:
         # One thread for every CPU budget, however many CPUs a slot has: a score must not depend on the number of slots.

@@ -37,8 +37,7 @@ class ScoreSpec:
     token_bytes: str
     vocab_size: int
     seq_len: int
-    confinement: dict[str, Any]  # sandbox.Confinement as JSON
-    environment: dict[str, str]  # of the server
+    servers: list[dict[str, Any]]  # of the decoys' and the rows' process: confinement (as JSON) and environment
     rows: str = ""  # file for the nats of every row, float64 [N]; empty = none
     cuts: int = 0  # places to probe; 0 = as at a first trial
     tolerance: float = 0.0  # nats; 0 = what an exact model needs
@@ -92,13 +91,13 @@ def score(spec: ScoreSpec, rng: np.random.Generator) -> Measured:
     token_bytes = np.load(spec.token_bytes, allow_pickle=False)
     rows = rows_of(tokens, spec.seq_len)
     asked = decoys(rows, spec.cuts or SCREEN_CUTS, ROWS, rng)
-    with _server(spec) as server:
+    with _server(spec, 0) as server:
         answers = _ask(server, asked.ids[:, :-1], rows[asked.rows, 1:])
     order = rng.permutation(len(rows))
     filling = rng.choice(order, -len(order) % ROWS)
     full = np.concatenate([order, filling])  # every batch has as many rows,
     order = np.concatenate([full, full[:ROWS]])  # and the first is asked again
-    with _server(spec) as server:
+    with _server(spec, 1) as server:
         seen = _ask(server, rows[order, :-1], rows[order, 1:])
     true, end = np.empty((len(rows), spec.seq_len)), len(order) - ROWS
     true[order[: len(rows)]] = seen[: len(rows)]
@@ -122,7 +121,7 @@ def _ask(server: ModelServer, ids: Ids, targets: Ids) -> Nats:
     return np.concatenate(found)
 
 
-def _server(spec: ScoreSpec) -> ModelServer:
+def _server(spec: ScoreSpec, which: int) -> ModelServer:
     return ModelServer(
         tree=spec.tree,
         module=spec.module,
@@ -130,8 +129,7 @@ def _server(spec: ScoreSpec) -> ModelServer:
         vocab_size=spec.vocab_size,
         rows=ROWS,
         length=spec.seq_len,
-        confinement=spec.confinement,
-        environment=spec.environment,
+        **spec.servers[which],
     )
 
 

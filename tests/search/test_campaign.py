@@ -17,7 +17,7 @@ import pytest
 
 from ratchetree.search.campaign import Campaign, Outcome
 from ratchetree.search.errors import MainMoved, RatchetreeError, WrongUse
-from ratchetree.search.events import Event, Judged, Planned, Requested, Selected, Trained, Written
+from ratchetree.search.events import Claimed, Event, Judged, Planned, Repeated, Requested, Selected, Trained, Written
 from ratchetree.search.experiment import Parts
 from ratchetree.search.model import (
     Ask,
@@ -305,6 +305,87 @@ def test_a_campaign_does_not_end_early_because_one_experiment_ends_while_another
     tree = bench.run(80, search={"in_flight": 2, "beam": {"width": 1, "branch": 2}})
     assert tree.experiments == 80
     assert bench.outcome.reason == "the limit of 80 experiments"
+
+
+STARVED = Failure(kind=FailureKind.STARVED, message="it waited 60% of its time for a CPU")
+
+
+def test_a_starved_trial_is_void_and_run_again_and_judges_nothing(workspace: Path) -> None:
+    trainer = ScriptedTrainer(lambda e, t: STARVED if e == 1 and len(runs[e, t]) < 3 else 1.0 - 0.01 * e)
+    runs: dict[tuple[int, int], list[int]] = {}
+    trainer.on_train = lambda job: runs.setdefault((job.experiment, job.trial), []).append(job.run)
+    bench = Bench(workspace, trainer=trainer)
+    tree = bench.run(1)
+    assert runs[1, 0] == [0, 1, 2]
+    assert tree.node(1).verdict is Verdict.KEPT
+    trained = [event for event in bench.events() if isinstance(event, Trained) and event.experiment == 1]
+    assert [event.run for event in trained] == [0, 1, 2]
+    assert len({event.seed for event in trained}) == 1
+    assert known(list(replay(bench.events()).nodes())) == known(list(tree.nodes()))
+
+
+def test_a_trial_that_is_always_starved_fails_as_such_and_no_coder_is_asked_to_mend_it(workspace: Path) -> None:
+    trainer = ScriptedTrainer(lambda e, t: STARVED if e else 1.0)
+    coder = ScriptedCoder(one_line)
+    bench = Bench(workspace, trainer=trainer, coder=coder)
+    tree = bench.run(1)
+    assert len([asked for asked in trainer.asked if asked == ("train", 1, 0)]) == 3
+    assert tree.node(1).failure == STARVED
+    assert len(coder.requests) == 1
+
+
+def test_a_machine_too_busy_for_the_root_starts_no_campaign(workspace: Path) -> None:
+    bench = Bench(workspace, trainer=ScriptedTrainer(lambda e, t: STARVED))
+    with pytest.raises(RatchetreeError, match=r"too busy to measure the baseline.*starvation = false"):
+        bench.run(1)
+    bench.trainer = ScriptedTrainer(lambda e, t: 1.0)
+    assert bench.run(1).experiments == 1
+
+
+def test_a_claim_measures_root_and_main_with_new_seeds_and_goes_on_after_a_kill(workspace: Path) -> None:
+    spread = (0.0, 0.01, -0.01)
+    trainer = ScriptedTrainer(lambda e, t: (0.5 if e else 1.0) + (spread[t % 100] if t >= 1000 else 0.0))
+    bench = Bench(workspace, trainer=trainer)
+    bench.run(1)
+
+    def kill(job: Job) -> None:
+        if trainer.asked.count(("train", 1, 1001)) == 1 and job.trial == 1002:
+            raise KeyboardInterrupt
+
+    def claim() -> Claimed:
+        campaign = bench.campaign(1)
+        try:
+            return asyncio.run(campaign.confirm(None, 3))
+        finally:
+            bench.journal.close()
+
+    trainer.on_train = kill
+    with pytest.raises(KeyboardInterrupt):
+        claim()
+    before = sum(isinstance(event, Repeated) for event in bench.events())
+    trainer.on_train = lambda job: None
+    claimed = claim()
+    assert claimed.node == 1
+    assert claimed.validation.gain == pytest.approx(0.5)
+    assert claimed.validation.low > 0
+    assert claimed.sentence.endswith("the gain is resolved")
+    done_before = [event for event in bench.events() if isinstance(event, Repeated)][:before]
+    for event in done_before:
+        assert trainer.asked.count(("train", event.node, 1000 + event.trial)) == 1
+    repeated = [event for event in bench.events() if isinstance(event, Repeated)]
+    assert len(repeated) == len({(event.node, event.trial) for event in repeated}) == 6
+    assert len({event.seed for event in repeated}) == 6
+    assert events_from_git(bench.repository) == bench.events()
+
+
+def test_there_is_nothing_to_claim_for_the_root_or_for_what_failed(workspace: Path) -> None:
+    bench = Bench(workspace, trainer=ScriptedTrainer(lambda e, t: CRASH if e == 1 else 1.0))
+    bench.run(2)
+    for node, says in ((None, "still the root"), (1, "has no score"), (77, "has no score")):
+        campaign = bench.campaign(2)
+        with pytest.raises(WrongUse, match=says):
+            asyncio.run(campaign.confirm(node, 2))
+        bench.journal.close()
 
 
 def test_in_flight_experiments_are_judged_against_main_as_it_is_at_the_decision(workspace: Path) -> None:

@@ -14,8 +14,16 @@ MAX = Metric(name="accuracy", direction="max")
 INCUMBENT = Score(mean=1.0, sd=0.01, n=3)
 
 
-def ask(preset: str, *values: float, noise: float | None = 0.01, metric: Metric = MIN, incumbent: Score = INCUMBENT):
-    return decide(PRESETS[preset], metric, values=values, incumbent=incumbent, noise=noise)
+def ask(
+    preset: str,
+    *values: float,
+    noise: float | None = 0.01,
+    metric: Metric = MIN,
+    incumbent: Score = INCUMBENT,
+    lines: int = 0,
+    best: float | None = None,
+):
+    return decide(PRESETS[preset], metric, values=values, incumbent=incumbent, noise=noise, lines=lines, best=best)
 
 
 def test_naive_keeps_anything_better_and_parks_ties() -> None:
@@ -96,3 +104,37 @@ def test_nothing_is_kept_whose_confirming_mean_is_not_better(values: list[float]
     answer = ask("default", *values, noise=noise)
     if isinstance(answer, Decision) and answer.verdict is Verdict.KEPT:
         assert math.fsum(values[1:]) / 3 < 1.0
+
+
+def test_added_lines_have_a_price() -> None:
+    # margin 0.008165; 10 lines cost 10 * 0.02 * 0.01 = 0.002: 0.010165 is needed
+    values = (0.95, 0.991, 0.991, 0.991)  # ahead by 0.009
+    assert ask("default", *values).verdict is Verdict.KEPT
+    assert ask("default", *values, lines=10).verdict is Verdict.PARKED
+    assert ask("default", 0.95, 0.989, 0.989, 0.989, lines=10).verdict is Verdict.KEPT
+    assert ask("naive", 0.9999, lines=1000).verdict is Verdict.KEPT
+
+
+def test_a_patch_that_removes_code_is_kept_if_it_is_not_worse() -> None:
+    equal = (1.005, 1.002, 1.001, 1.003)  # mean 1.002: worse by 0.2 s, allowed are 0.5 s
+    assert ask("default", *equal).verdict is Verdict.PARKED  # it did not even pass the screen
+    kept = ask("default", *equal, lines=-3)
+    assert kept.verdict is Verdict.KEPT
+    assert kept.reason.endswith("not worse, 3 lines less")
+    assert ask("default", 1.011, lines=-3).verdict is Verdict.PARKED  # the first trial: worse by more than s
+    assert ask("default", 1.0, 1.006, 1.006, 1.006, lines=-3).verdict is Verdict.PARKED  # worse by 0.6 s
+    assert ask("naive", 1.0001, lines=-3).verdict is Verdict.PARKED
+
+
+def test_small_losses_cannot_add_up_because_the_best_mean_so_far_is_the_measure() -> None:
+    slipped = Score(mean=1.004, sd=0.01, n=3)  # main after a removal; the best it ever had was 1.0
+    values = (1.004, 1.004, 1.004, 1.004)
+    assert ask("default", *values, incumbent=slipped, lines=-3, best=1.0).verdict is Verdict.KEPT
+    worse = (1.006, 1.006, 1.006, 1.006)  # 0.2 s behind main, 0.6 s behind the best
+    assert ask("default", *worse, incumbent=slipped, lines=-3, best=1.004).verdict is Verdict.KEPT
+    assert ask("default", *worse, incumbent=slipped, lines=-3, best=1.0).verdict is Verdict.PARKED
+
+
+def test_a_removal_that_is_a_gain_is_judged_as_one() -> None:
+    kept = ask("default", 0.95, 0.98, 0.98, 0.98, lines=-3)
+    assert "beats" in kept.reason

@@ -96,12 +96,12 @@ def make(tmp_path: Path) -> Callable[..., ScoreSpec]:
         scratch.mkdir(exist_ok=True)
         cell = Cell(tree=str(tmp_path), scratch=str(scratch), readable=(weights, str(SERVER)))
         confinement = choose("auto").confine(cell)
+        environment = allowed_environment(workspace=tmp_path, scratch=confinement.scratch, run="r")
         return ScoreSpec(
             tree=str(tmp_path),
             module="train",
             weights=weights,
-            confinement=confinement.as_json(),
-            environment=allowed_environment(workspace=tmp_path, scratch=confinement.scratch, run="r"),
+            servers=[{"confinement": confinement.as_json(), "environment": environment}] * 2,
             tokens=str(tmp_path / "validation.bin"),
             token_bytes=str(tmp_path / "token_bytes.npy"),
             vocab_size=8,

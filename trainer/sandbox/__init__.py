@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ...search.errors import WrongUse
 from .bubblewrap import TREE, Bubblewrap
 from .landlock import Landlock
@@ -15,11 +17,13 @@ BACKENDS: dict[str, Sandbox] = {"bubblewrap": Bubblewrap(), "landlock": Landlock
 """Strongest first. `weak` is never chosen by itself."""
 
 
-def choose(name: str) -> Sandbox:
+def choose(name: str, backends: Mapping[str, Sandbox] = BACKENDS) -> Sandbox:
     """The backend of that name, or with `auto` the strongest that passes its probes. Raises WrongUse."""
+    if name == "weak":
+        return backends[name]
     reasons = []
-    for backend in BACKENDS.values() if name == "auto" else [BACKENDS[name]]:
-        if name == "auto" and backend.level == "weak":
+    for backend in backends.values() if name == "auto" else [backends[name]]:
+        if backend.level == "weak":
             continue
         reason = backend.missing() or first_failure(backend)
         if reason is None:

@@ -1,0 +1,8 @@
+"""Ends without a save.
+
+expect: no-save
+"""
+
+
+def finish(model):
+    pass
