@@ -36,6 +36,12 @@ def ratchetree(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "ratchetree", *map(str, arguments)]
 
 
+def size(workspace: Workspace) -> int:
+    """Bytes of the journal and its log: they grow with the first event."""
+    paths = [workspace.state / f"journal.db{suffix}" for suffix in ("", "-wal")]
+    return sum(path.stat().st_size for path in paths if path.exists())
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=300)
@@ -52,7 +58,10 @@ def main() -> int:
     run = ratchetree("run", folder, "--experiments", 10**6)
     for kill in range(1, options.kills + 1):
         running = subprocess.Popen(run, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        time.sleep(rng.uniform(0.3, 2.5))
+        before, deadline = size(workspace), time.monotonic() + 120
+        while kill % 2 and size(workspace) == before and running.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)  # every other kill comes after a sign of life, however slow the machine is
+        time.sleep(rng.uniform(0.0, 2.0))
         hits += running.poll() is None
         running.kill()
         running.wait()
@@ -63,8 +72,8 @@ def main() -> int:
             print(
                 f"{kill:4d} kills ({hits} of a living campaign): {done} experiments, main moved {len(losses) - 1} times"
             )
-            if losses != sorted(losses, reverse=True):
-                print("main got worse")
+            if any(loss > min(losses[:i]) + (tree.noise or 0.0) for i, loss in enumerate(losses) if i):
+                print("main got worse")  # a removal of code may lose half of the noise
                 return 1
     subprocess.run(ratchetree("run", folder, "--experiments", done + 5), check=True, capture_output=True)
     trained = Counter((e.experiment, e.trial, e.seed) for e in workspace.read_events() if isinstance(e, Trained))

@@ -36,11 +36,11 @@ Draw = Callable[[random.Random], float]
 def mixture(rng: random.Random) -> float:
     """The true change that an idea makes, in m; negative is better."""
     u = rng.random()
-    if u < 0.095:
-        return -math.exp(rng.gauss(0, 0.76))
-    if u < 0.145:
-        return 0.0
-    return min(4.0 * math.exp(rng.gauss(0, 1.85)), 80.0)
+    if u < 0.069:  # a gain
+        return -min(math.exp(rng.gauss(0, 0.9)), 8.5)
+    if u < 0.281:  # next to nothing
+        return abs(rng.gauss(0, 0.8))
+    return 5.5 * math.exp(rng.gauss(0, 0.5))
 
 
 def nothing(rng: random.Random) -> float:

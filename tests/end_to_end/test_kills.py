@@ -50,16 +50,27 @@ def journalled(folder: Path) -> list[Event]:
     return events
 
 
+def written(folder: Path) -> int:
+    """Bytes of the journal and its log: they grow with the first event."""
+    paths = [folder / ".ratchetree" / f"journal.db{suffix}" for suffix in ("", "-wal")]
+    return sum(path.stat().st_size for path in paths if path.exists())
+
+
 def kill_often(
     ratchetree: Any, folder: Path, kills: int, rng: random.Random, *, more: int, longest: float = 2.5
 ) -> int:
     """Kill the campaign `kills` times at random moments, then run `more` experiments to an end; how many it has then.
 
-    While it is killed it has no limit, so that no kill can come too late, however fast the machine is.
+    While it is killed it has no limit, so that no kill can come too late, however fast the machine is. Every other kill
+    comes after a first sign of life, so that none of those comes too early, however slow it is.
     """
-    for _ in range(kills):
+    for kill in range(kills):
+        before = written(folder)
         running = ratchetree.start("run", folder, "--experiments", str(10**6))
-        time.sleep(rng.uniform(0.2, longest))  # how long it lives is the experiment here, not a wait for something
+        deadline = time.monotonic() + 120
+        while kill % 2 and written(folder) == before and running.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(rng.uniform(0.0, longest))  # how long it lives is the experiment here, not a wait for something
         assert running.poll() is None, running.communicate()
         running.kill()
         running.communicate()
@@ -71,10 +82,12 @@ def kill_often(
 
 
 def check_prefix(folder: Path) -> None:
-    """After any kill the journal is a history that can be replayed, and main never got worse in it."""
+    """After any kill the journal is a history that can be replayed, and main never got worse in it (but for a removal of
+    code, which may lose half of the noise against the best)."""
     tree = replay(journalled(folder))
     losses = [float(tree.loss[node]) for node in tree.advances]
-    assert losses == sorted(losses, reverse=True)
+    for i, loss in enumerate(losses[1:], start=1):
+        assert loss <= min(losses[:i]) + (tree.noise or 0.0)
 
 
 def without_times(nodes: list[dict[str, Any]]) -> list[dict[str, Any]]:

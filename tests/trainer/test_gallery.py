@@ -168,7 +168,7 @@ def test_the_second_rung_of_the_ladder_confines_too(
 def test_no_honest_script_is_refused(script: Path, run: Callable[..., tuple[Case, ScoreReport | Failure]]) -> None:
     _, outcome = run(script)
     assert isinstance(outcome, ScoreReport), outcome
-    assert 2.0 < outcome.value < 8.0
+    assert 2.0 < outcome.value < 14.0  # some of them learn nothing in eight steps
 
 
 def test_the_galleries_are_as_large_as_promised() -> None:
