@@ -58,9 +58,10 @@ def main() -> int:
     run = ratchetree("run", folder, "--experiments", 10**6)
     for kill in range(1, options.kills + 1):
         running = subprocess.Popen(run, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        before, deadline = size(workspace), time.monotonic() + 120
-        while kill % 2 and size(workspace) == before and running.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)  # every other kill comes after a sign of life, however slow the machine is
+        sizes, deadline = {size(workspace)}, time.monotonic() + 120
+        while kill % 2 and len(sizes) < 5 and running.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)  # every other kill comes after signs of life, however slow the machine is
+            sizes.add(size(workspace))
         time.sleep(rng.uniform(0.0, 2.0))
         hits += running.poll() is None
         running.kill()

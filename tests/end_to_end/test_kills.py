@@ -50,6 +50,11 @@ def journalled(folder: Path) -> list[Event]:
     return events
 
 
+SIGNS = 5
+"""Sizes of the journal that are seen before a kill may come: the first is the one before, the second says that the
+campaign goes on, and more say that it really does."""
+
+
 def written(folder: Path) -> int:
     """Bytes of the journal and its log: they grow with the first event."""
     paths = [folder / ".ratchetree" / f"journal.db{suffix}" for suffix in ("", "-wal")]
@@ -61,15 +66,16 @@ def kill_often(
 ) -> int:
     """Kill the campaign `kills` times at random moments, then run `more` experiments to an end; how many it has then.
 
-    While it is killed it has no limit, so that no kill can come too late, however fast the machine is. Every other kill
-    comes after a first sign of life, so that none of those comes too early, however slow it is.
+    While it is killed it has no limit, so that no kill comes too late, however fast the machine is. Every other kill
+    comes after signs of life, so that none of those comes too early, however slow it is.
     """
     for kill in range(kills):
-        before = written(folder)
+        sizes = {written(folder)}
         running = ratchetree.start("run", folder, "--experiments", str(10**6))
         deadline = time.monotonic() + 120
-        while kill % 2 and written(folder) == before and running.poll() is None and time.monotonic() < deadline:
+        while kill % 2 and len(sizes) < SIGNS and running.poll() is None and time.monotonic() < deadline:
             time.sleep(0.01)
+            sizes.add(written(folder))
         time.sleep(rng.uniform(0.0, longest))  # how long it lives is the experiment here, not a wait for something
         assert running.poll() is None, running.communicate()
         running.kill()
@@ -82,8 +88,8 @@ def kill_often(
 
 
 def check_prefix(folder: Path) -> None:
-    """After any kill the journal is a history that can be replayed, and main never got worse in it (but for a removal of
-    code, which may lose half of the noise against the best)."""
+    """After any kill the journal is a history that can be replayed, and main never got worse in it (but for a removal
+    of code, which may lose half of the noise against the best)."""
     tree = replay(journalled(folder))
     losses = [float(tree.loss[node]) for node in tree.advances]
     for i, loss in enumerate(losses[1:], start=1):
