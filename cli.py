@@ -109,6 +109,7 @@ def run(
     repository = GitRepository(workspace.folder, settings.task.editable)
     repository.check_ready()
     repository.ignore_own_files()
+    workspace.check_code(repository)
     with workspace.lock() as crashed:
         _run_campaign(workspace, repository, settings, seed=seed, crashed=crashed)
     status(folder)
@@ -329,7 +330,9 @@ def diff(
     first = _node(tree, node)
     before, after = (_node(tree, first.parent or 0), first) if other is None else (first, _node(tree, other))
     if before.commit is None or after.commit is None:
-        raise WrongUse(f"{(before if before.commit is None else after).id:04d} is still being written")
+        bare = before if before.commit is None else after
+        why = "is still being written" if bare.verdict is None else "has no commit: it was imported without its files"
+        raise WrongUse(f"{bare.id:04d} {why}")
     text = Workspace(folder).repository().diff(before.commit, after.commit)
     if sys.stdout.isatty():
         _console().print(diff_text(text))
@@ -352,6 +355,44 @@ def log(
     if text is None:
         raise RatchetreeError(f"{node:04d} has no log: it was never trained, or its log was deleted")
     typer.echo(clean(text).rstrip("\n"))
+
+
+@app.command(name="import")
+def import_(
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A repository, its folder, or a results.tsv.")],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
+    metric: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The metric's column; default: seen by itself.")
+    ] = None,
+    direction: Annotated[str | None, typer.Option(metavar="min|max", help="Which way is better.")] = None,
+    results: Annotated[Path | None, typer.Option(metavar="FILE", help="The table, if it lies elsewhere.")] = None,
+    root: Annotated[str | None, typer.Option(metavar="COMMIT", help="Where the run began.")] = None,
+    noise: Annotated[float | None, typer.Option(metavar="SD", min=0, help="The sd of a trial, if it is known.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a workspace of somebody else's autoresearch run: a repository with results.tsv, git history, or a table."""
+    from dataclasses import asdict
+
+    from .storage.importer import Wishes, import_run
+
+    if direction not in (None, "min", "max"):
+        raise WrongUse(f"--direction {direction!r} is not known; allowed: min, max")
+    wishes = Wishes(metric=metric, direction=direction, results=results, root=root, noise=noise)  # type: ignore[arg-type]
+    findings = import_run(source, folder, wishes, version=__version__, now=round(time.time(), 3))
+    if as_json:
+        _print_json(asdict(findings))
+        return
+    for words, lines in (
+        ("read", findings.read),
+        ("guessed", findings.guessed),
+        ("left out", findings.left_out),
+        ("DISAGREE", findings.disagree),
+    ):
+        for line in lines:
+            typer.echo(f"{words:<9} {line}")
+    where = shlex.quote(str(folder))
+    typer.echo(f"{folder} is ready; every score in it is self-reported. Look: ratchetree serve {where}")
+    status(folder)
 
 
 @app.command()

@@ -45,6 +45,7 @@ class CampaignStarted:
     preset: str
     settings: str  # the effective settings, as JSON
     machine: Machine
+    noise: float | None = None  # sd between trials of one node, stated from outside; counts until trials are repeated
     kind: Literal["campaign_started"] = "campaign_started"
 
 
@@ -87,6 +88,7 @@ class Selected:
     time: float
     experiment: NodeId
     options: tuple[Expansion, ...]
+    note: str = ""  # in the words of whoever asked for this expansion; the planner reads it
     kind: Literal["selected"] = "selected"
 
 

@@ -20,13 +20,14 @@ from .events import (
     Event,
     Judged,
     Planned,
+    Requested,
     Scored,
     Selected,
     Settled,
     Trained,
     Written,
 )
-from .model import ExpansionKind, Failure, Idea, Metric, NodeId, Score, TrialReport, Verdict
+from .model import Ask, ExpansionKind, Failure, Idea, Metric, NodeId, Score, TrialReport, Verdict
 
 ROOT: NodeId = 0
 ABSENT, IN_FLIGHT, KEPT, PARKED, FAILED = range(5)
@@ -125,6 +126,8 @@ class Tree:
         self.counts = [0] * 5  # nodes by state, the root not counted
         self.advances: list[NodeId] = []  # kept nodes in the order in which main moved, the root first
         self.digests: dict[str, NodeId] = {}  # trees already tried
+        self.closed: set[NodeId] = set()  # nodes that nothing goes on from, because somebody asked for that
+        self._stated_noise: float | None = None  # until trials were repeated
         self._facts: list[_Facts | None] = []
         self._squares = 0.0  # pooled within-node squared deviations of repeated trials
         self._freedom = 0  # and their degrees of freedom
@@ -157,8 +160,8 @@ class Tree:
         return sum(self.counts)
 
     def is_expandable(self, node: NodeId) -> bool:
-        """Whether the search may go on from the node: it is judged and has a score."""
-        return bool(self.state[node] == KEPT or self.state[node] == PARKED)
+        """Whether the search may go on from the node: it is judged, has a score, and nobody closed it."""
+        return bool(self.state[node] == KEPT or self.state[node] == PARKED) and node not in self.closed
 
     def node(self, node: NodeId) -> Node:
         """One node as a value; KeyError if there is none."""
@@ -210,8 +213,9 @@ class Tree:
 
     @property
     def noise(self) -> float | None:
-        """Standard deviation between trials of one node, pooled over all repeats; None before there is any."""
-        return math.sqrt(self._squares / self._freedom) if self._freedom else None
+        """Standard deviation between trials of one node, pooled over all repeats; what was stated from outside before
+        there is any; else None."""
+        return math.sqrt(self._squares / self._freedom) if self._freedom else self._stated_noise
 
     @property
     def noise_freedom(self) -> int:
@@ -249,11 +253,13 @@ class Tree:
             case Settled():
                 facts = self._known(event.experiment)
                 facts.main, facts.branch, facts.ended = event.main, event.branch, event.time
+            case Requested(refused=None):
+                self._obey(event)
             case _:
                 pass
 
     def _start(self, event: CampaignStarted) -> None:
-        self.metric, self.seed = event.metric, event.seed
+        self.metric, self.seed, self._stated_noise = event.metric, event.seed, event.noise
         self.root_commit, self.started = event.root_commit, event.time
         facts = self._add(ROOT, parent=-1, depth=0, time=event.time)
         facts.commit = event.root_commit
@@ -308,6 +314,16 @@ class Tree:
         if state == KEPT and node != self.incumbent:
             self.incumbent = node
             self.advances.append(node)
+
+    def _obey(self, event: Requested) -> None:
+        """Close or reopen a node with all that hangs below it; other requests change no tree."""
+        node, ask = event.request.node, event.request.ask
+        if node is None or ask not in (Ask.CLOSE, Ask.REOPEN):
+            return
+        children, below = self.children(), [node]
+        for parent in below:  # grows while it is walked
+            below += children.get(parent, ())
+        self.closed = self.closed | set(below) if ask is Ask.CLOSE else self.closed - set(below)
 
     def _counted(self, node: NodeId, values: tuple[float, ...]) -> tuple[float, ...]:
         """The trials that make the score: the screening trial drops out as soon as there is a confirming one, because

@@ -81,6 +81,11 @@ class GitRepository:
         except UnicodeDecodeError as error:
             raise WrongUse(f"{path} at {commit[:10]} is not UTF-8 text ({error.reason})") from error
 
+    def has_files(self) -> bool:
+        """Whether main holds every editable file."""
+        tree = self._repo.tree(self.main())
+        return all(path in tree for path in self.editable)
+
     def export(self, commit: str, folder: Path) -> None:
         """Write the commit's files, without `.git`, into the new folder `folder`."""
         folder.mkdir(parents=True)

@@ -67,6 +67,14 @@ class Workspace:
                 f"the journal is gone, but git still holds {len(pins)} nodes: bring it back with: ratchetree rebuild"
             )
 
+    def check_code(self, repository: GitRepository) -> None:
+        """Refuse to run what was imported from a table alone. Raises WrongUse."""
+        if self.journal_path.exists() and not repository.has_files():
+            raise WrongUse(
+                f"{self.folder} was imported from a table and holds no {', '.join(repository.editable)}, so there is "
+                "nothing to go on from; import the run's repository instead, or begin anew with: ratchetree init DIR"
+            )
+
     def log(self, node: NodeId, trial: int | None) -> str | None:
         """What a node's trial (default: the last) printed, as it printed it; None if there is no log."""
         folders = self._trials(node) if trial is None else [self._trial(node, trial)]
@@ -112,12 +120,13 @@ def make_workspace(folder: Path, template: Traversable, *, slots: int) -> None:
             if source.name == "ratchetree.toml":
                 text = re.sub(r"(?m)^slots(\s*)=(\s*)\d+", rf"slots\g<1>=\g<2>{slots}", text)
             (folder / source.name).write_text(text, encoding="utf-8")
-    _git(folder, "init", "--quiet", "--initial-branch=main")
-    _git(folder, "add", "--all")
-    _git(folder, "commit", "--quiet", "--message", f"A workspace for the task {template.name}")
+    git_in(folder, "init", "--quiet", "--initial-branch=main")
+    git_in(folder, "add", "--all")
+    git_in(folder, "commit", "--quiet", "--message", f"A workspace for the task {template.name}")
 
 
-def _git(folder: Path, *arguments: str) -> None:
+def git_in(folder: Path, *arguments: str) -> None:
+    """Run git in a workspace that is being made. Raises RatchetreeError."""
     who = {f"GIT_{role}_{what}": value for role in ("AUTHOR", "COMMITTER") for what, value in _IDENTITY}
     environment = {**os.environ, **safe_environment(), **who}
     for name in ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE"):

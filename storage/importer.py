@@ -1,0 +1,470 @@
+"""An autoresearch run of somebody else as a campaign that every command can read.
+
+A run is a repository with its `results.tsv`, or git history alone, or the table alone. The parent of a row is the last
+keep, checked against git where commits exist. Nothing is guessed in silence: `Findings` says it all.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from ..search.errors import WrongUse
+from ..search.events import (
+    CampaignStarted,
+    CampaignStopped,
+    Committed,
+    Event,
+    Judged,
+    Planned,
+    Requested,
+    Scored,
+    Selected,
+    Settled,
+    Trained,
+    Written,
+    experiment_of,
+)
+from ..search.life import note_text, slug
+from ..search.model import (
+    Ask,
+    Direction,
+    Expansion,
+    ExpansionKind,
+    Failure,
+    FailureKind,
+    Idea,
+    Machine,
+    Metric,
+    ModelCall,
+    Request,
+    ScoreReport,
+    TrialReport,
+    Verdict,
+    digest,
+)
+from ..search.patch import count_lines
+from .foreign_git import Commit, ForeignGit, rows_of
+from .journal import SqliteJournal
+from .repository import MAIN, PINS, GitRepository
+from .results_table import Findings, Row, Table, read_table
+from .workspace import Workspace, git_in
+
+_TABLES = ("results.tsv", "results.csv", "experiments.tsv", "experiments.csv")
+_SEED_ONLY = re.compile(
+    r"^(?:try |use |change |changed |new |another |different |random |rng )*seed\b|\bre-?run\b|\breplicat|"
+    r"^repeat (?:the )?(?:baseline|best|run)|\bnoise (?:floor|check|test)\b",
+    re.I,
+)
+_CALL = ModelCall(backend="import")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wishes:
+    """What the user said instead of leaving it to be guessed."""
+
+    metric: str | None = None
+    direction: Direction | None = None
+    results: Path | None = None  # the table
+    root: str | None = None  # the commit the run began at
+    noise: float | None = None  # sd between trials of one node
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Attempt:
+    row: Row
+    commit: Commit | None
+    parent: int  # by rule: the last keep
+    time: float
+
+
+def import_run(source: Path, folder: Path, wishes: Wishes, *, version: str, now: float) -> Findings:
+    """Make the new folder a workspace that holds the run at `source`. Raises WrongUse; then nothing is left behind."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise WrongUse(f"{folder} exists and is not an empty folder: give a new one")
+    findings = Findings()
+    table_path, git = _look(source, wishes, findings)
+    root = None
+    if table_path is not None:
+        table = read_table(_text(table_path), findings, metric=wishes.metric, direction=wishes.direction)
+        findings.read.append(f"{len(table.rows)} rows of {table_path.name}")
+    else:
+        assert git is not None
+        root = _root(git, wishes, findings)
+        name, rows = rows_of(git, root, findings, metric=wishes.metric)
+        table = Table(metric=name, direction=wishes.direction or "min", rows=tuple(rows))
+        findings.read.append(f"{len(rows)} commits; what stayed on the branch counts as kept")
+    rows = _with_root_first(table, findings)
+    attempts = _attempts(rows, git, findings, now=now)
+    if git is not None:
+        root = _root_commit(git, root, attempts, wishes, findings)
+        _compare_with_git(attempts, git, root, findings)
+    noise = wishes.noise if wishes.noise is not None else _noise(attempts, findings)
+    workspace = _make(folder, table, attempts, git, root, findings, source=table_path or source)
+    events = _events(workspace, table, attempts, root, noise=noise, version=version, now=now, preset="naive")
+    _write(workspace, events, attempts)
+    return findings
+
+
+# -- reading ------------------------------------------------------------------------------------------------------
+
+
+def _look(source: Path, wishes: Wishes, findings: Findings) -> tuple[Path | None, ForeignGit | None]:
+    """The table and the repository, whichever are there."""
+    if not source.exists():
+        raise WrongUse(f"{source} is not there: give a repository, or a results.tsv")
+    if source.is_file():
+        return source, None
+    git = ForeignGit(source) if (source / ".git").exists() or (source / "HEAD").exists() else None
+    table = wishes.results or next((source / name for name in _TABLES if (source / name).exists()), None)
+    if table is not None and not table.is_file():
+        raise WrongUse(f"--results {table} is no file")
+    if table is None and git is None:
+        raise WrongUse(f"{source} is neither a git repository nor has it a {_TABLES[0]}: name the table with --results")
+    return table, git
+
+
+def _text(path: Path) -> str:
+    raw = path.read_bytes()
+    if b"\0" in raw[:4096] and not raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise WrongUse(f"{path} is no text: give a table like results.tsv")
+    return raw.decode("utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8", "replace")
+
+
+def _with_root_first(table: Table, findings: Findings) -> list[Row]:
+    rows = list(table.rows)
+    scored = [i for i, row in enumerate(rows) if row.value is not None]
+    if not scored:
+        raise WrongUse("no row has a score, so there is nothing to show")
+    first = next((i for i in scored if rows[i].status == "keep"), scored[0])
+    if first or rows[first].status != "keep":
+        findings.guessed.append(f"the root is line {rows[first].line}, the first kept row with a score")
+    return [rows.pop(first), *rows]
+
+
+def _attempts(rows: Sequence[Row], git: ForeignGit | None, findings: Findings, *, now: float) -> list[_Attempt]:
+    attempts: list[_Attempt] = []
+    taken: set[str] = set()
+    words, gone, twice = [], [], []
+    last, time = 0, 0.0
+    for i, row in enumerate(rows):
+        commit = git.find(row.commit) if git else None
+        if git and commit is None:
+            (gone if re.fullmatch(r"[0-9a-fA-F]{7,40}", row.commit) else words).append(
+                f"{i:04d}: {row.commit or 'empty'}"
+            )
+        if commit and commit.sha in taken:
+            twice.append(f"{i:04d}: {row.commit}")
+            commit = None
+        elif commit:
+            taken.add(commit.sha)
+        time = max(time, _time(row.time) or (commit.time if commit else 0.0))
+        attempts.append(_Attempt(row=row, commit=commit, parent=last, time=time))
+        if row.status == "keep":
+            last = i
+    findings.count(findings.left_out, gone, "whose commit is not in the repository (reset away and swept): no diff")
+    findings.count(findings.left_out, words, "without a commit's hash: no diff")
+    findings.count(findings.guessed, twice, "name a commit that an earlier row has: a repeat, shown without a diff")
+    if not time:
+        findings.left_out.append("times: the run has none, so the page cannot show hours")
+    return [replace(attempt, time=attempt.time or now) for attempt in attempts]
+
+
+def _time(cell: str) -> float | None:
+    try:
+        return float(cell) if re.fullmatch(r"\d{9,11}(\.\d+)?", cell) else datetime.fromisoformat(cell).timestamp()
+    except ValueError:
+        return None
+
+
+def _root(git: ForeignGit, wishes: Wishes, findings: Findings) -> Commit:
+    if wishes.root is None:
+        return git.beginning(findings)
+    found = git.find(wishes.root)
+    if found is None:
+        raise WrongUse(f"--root {wishes.root!r} is no commit of {git.path}: give its hash")
+    return found
+
+
+def _root_commit(
+    git: ForeignGit, root: Commit | None, attempts: list[_Attempt], wishes: Wishes, findings: Findings
+) -> Commit:
+    """The commit of row 0; where the table does not name it, the parent of the first row that has one."""
+    if wishes.root is not None or root is not None:
+        return root or _root(git, wishes, findings)
+    if attempts[0].commit is not None:
+        return attempts[0].commit
+    first = next((a.commit for a in attempts if a.commit and a.commit.parents), None)
+    if first is not None and first.parents[0] in git.commits:
+        findings.guessed.append(f"the root's commit is {first.parents[0][:7]}, the parent of the first row with one")
+        return git.commits[first.parents[0]]
+    return git.beginning(findings)
+
+
+def _compare_with_git(attempts: list[_Attempt], git: ForeignGit, root: Commit, findings: Findings) -> None:
+    """Say where the rule and git's parents differ, and what no row speaks of."""
+    row_of = {a.commit.sha: i for i, a in enumerate(attempts) if a.commit} | {root.sha: 0}
+    tree_of = {i: git.commits[sha].tree for sha, i in row_of.items()}
+    for i, attempt in enumerate(attempts):
+        if not i or attempt.commit is None or attempt.parent not in tree_of or not attempt.commit.parents:
+            continue
+        actual = git.commits.get(attempt.commit.parents[0])
+        if actual is not None and actual.tree != tree_of[attempt.parent]:
+            row = row_of.get(actual.sha)
+            is_at = f"{row:04d}" if row is not None else f"{actual.sha[:7]}, which no row names"
+            findings.disagree.append(
+                f"{i:04d} ({attempt.commit.sha[:7]}): its parent is {attempt.parent:04d} by rule (the last keep), but "
+                f"in git it is {is_at}"
+            )
+    silent = [commit.sha[:7] for commit in git.line(git.head, root.sha) if commit.sha not in row_of]
+    if silent:
+        findings.left_out.append(f"{len(silent)} commits that no row names: {', '.join(silent[:6])}")
+
+
+def _noise(attempts: list[_Attempt], findings: Findings) -> float | None:
+    """The spread of one tree's trials, as far as the run shows it: rows that changed the seed alone."""
+    squares, rows = [], []
+    for i, attempt in enumerate(attempts):
+        before = attempts[attempt.parent].row.value
+        if i and attempt.row.value is not None and before is not None and _SEED_ONLY.search(attempt.row.description):
+            squares.append((attempt.row.value - before) ** 2 / 2)
+            rows.append(f"{i:04d}")
+    if not squares:
+        findings.guessed.append("the noise is unknown, because no row repeats another: give it with --noise SD")
+        return None
+    noise = math.sqrt(math.fsum(squares) / len(squares))
+    findings.guessed.append(
+        f"the noise is {noise:.2g} (sd of a trial), from {len(rows)} row{'s' * (len(rows) > 1)} that changed the seed "
+        f"alone ({', '.join(rows[:6])}); give a better one with --noise SD"
+    )
+    return noise
+
+
+# -- writing ------------------------------------------------------------------------------------------------------
+
+
+def _make(
+    folder: Path,
+    table: Table,
+    attempts: list[_Attempt],
+    git: ForeignGit | None,
+    root: Commit | None,
+    findings: Findings,
+    *,
+    source: Path,
+) -> Workspace:
+    """The folder with its repository, main at the root, and ratchetree.toml."""
+    folder.mkdir(parents=True, exist_ok=True)
+    git_in(folder, "init", "--quiet", "--initial-branch=main")
+    editable = ["train.py"]
+    if git is None or root is None:
+        (folder / "program.md").write_text("Imported from a table of results: there is no code here to go on from.\n")
+        _write_toml(folder, table, editable)
+        (folder / source.name).write_bytes(source.read_bytes())
+        git_in(folder, "add", "--all")
+        git_in(folder, "commit", "--quiet", "--message", f"Imported from {source.name}")
+        findings.left_out.append("code: a table alone has none, so `ratchetree run` has nothing to go on from")
+        return Workspace(folder)
+    git.copy_to(folder, [root.sha, *(a.commit.sha for a in attempts if a.commit)])
+    git_in(folder, "update-ref", MAIN, root.sha)
+    files = git.files(root.sha)
+    if "train.py" not in files:
+        last = next((a.commit.sha for a in reversed(attempts) if a.commit and a.row.status == "keep"), root.sha)
+        editable = [f for f in git.changed(root.sha, last) if f.endswith(".py") and f in files][:8] or ["train.py"]
+        findings.guessed.append(f"what may be edited: {', '.join(editable)} (change it in ratchetree.toml)")
+    git_in(folder, "reset", "--quiet", "--hard", "main")
+    if not (folder / "ratchetree.toml").exists():
+        _write_toml(folder, table, editable, uv="uv.lock" in files)
+    missing = [name for name in ("program.md", *editable) if name not in files]
+    if missing:
+        findings.left_out.append(f"{', '.join(missing)}: missing at the root, so `ratchetree run` cannot go on")
+    return Workspace(folder)
+
+
+def _write_toml(folder: Path, table: Table, editable: list[str], *, uv: bool = False) -> None:
+    command = ["uv", "run", editable[0]] if uv else ["python", editable[0]]
+    (folder / "ratchetree.toml").write_text(
+        "# Made by `ratchetree import`. Scores are what the run wrote down itself: self-reported.\n\n"
+        f"[task]\neditable = {json.dumps(editable)}\ncommand  = {json.dumps(command)}\n"
+        f'metric   = {{ name = "{table.metric}", direction = "{table.direction}" }}\nscorer   = "printed"\n\n'
+        '[budget]\nkind     = "wall"\nseconds  = 600\n\n[search]\npolicy   = "ratchet"\n\n'
+        '[ratchet]\npreset   = "default"\n',
+        encoding="utf-8",
+    )
+
+
+def _events(
+    workspace: Workspace,
+    table: Table,
+    attempts: list[_Attempt],
+    root: Commit | None,
+    *,
+    noise: float | None,
+    version: str,
+    now: float,
+    preset: str,
+) -> list[Event]:
+    repository, settings = workspace.repository(), workspace.settings()
+    root_commit = root.sha if root else repository.main()
+    has_code = root is not None and not _missing(repository, root_commit)
+    metric = Metric(name=table.metric, direction=table.direction)
+    began = attempts[0].time
+    events: list[Event] = [
+        CampaignStarted(
+            time=began,
+            version=version,
+            seed=0,
+            metric=metric,
+            root_commit=root_commit,
+            root_digest=digest(repository.sources(root_commit)) if has_code else "",
+            policy="imported",
+            preset=preset,
+            settings=settings.model_dump_json(exclude_defaults=True),
+            machine=Machine(host="not known", cpu="", cpus=0, memory_gb=0.0),
+            noise=noise,
+        )
+    ]
+    incumbent = attempts[0].row.value
+    for i, attempt in enumerate(attempts):
+        commit = attempt.commit.sha if attempt.commit else None
+        events += _experiment(i, attempt, commit, incumbent, metric, repository if has_code else None, root_commit)
+        if attempt.row.status == "keep" and attempt.row.value is not None:
+            incumbent = attempt.row.value
+    events += _closures(attempts, now) if root else []
+    events.append(CampaignStopped(time=max(now, events[-1].time), reason="imported"))
+    return events
+
+
+def _missing(repository: GitRepository, commit: str) -> bool:
+    try:
+        repository.sources(commit)
+    except WrongUse:
+        return True
+    return False
+
+
+def _experiment(
+    i: int,
+    attempt: _Attempt,
+    commit: str | None,
+    incumbent: float | None,
+    metric: Metric,
+    repository: GitRepository | None,
+    root: str,
+) -> list[Event]:
+    """All events of one row; of the root without selection, plan and commit."""
+    row, time, events = attempt.row, attempt.time, list[Event]()
+    common: dict[str, Any] = {"time": time, "experiment": i}
+    if i:
+        title = " ".join(row.description.split())
+        idea = Idea(title=title[:300], hypothesis="", mechanism="", category="imported", brief=row.description)
+        events.append(Selected(**common, options=(Expansion(node=attempt.parent),)))
+        events.append(Planned(**common, parent=attempt.parent, asked=ExpansionKind.IMPROVE, outcome=idea, call=_CALL))
+        if commit is not None:
+            events += _code(common, commit, root, attempt, repository)
+            events.append(Committed(**common, attempt=0, commit=commit))
+    failure = None
+    if row.status == "crash":
+        failure = Failure(kind=row.failure or FailureKind.CRASH, message=row.description.splitlines()[0][:300])
+    if row.memory_mb or row.seconds or row.value is not None:
+        report = TrialReport(
+            startup_seconds=0.0, train_seconds=row.seconds, cpu_seconds=0.0, peak_memory_mb=row.memory_mb
+        )
+        events.append(Trained(**common, trial=0, seed=0, seconds=row.seconds, outcome=failure or report))
+    if row.value is not None:
+        events.append(Scored(**common, trial=0, seconds=0.0, outcome=ScoreReport(value=row.value, by="printed")))
+    verdict = {"keep": Verdict.KEPT, "discard": Verdict.PARKED, "crash": Verdict.FAILED}[row.status]
+    events.append(
+        Judged(
+            **common,
+            verdict=verdict,
+            reason=_reason(i, row, incumbent, metric),
+            against=attempt.parent,
+            failure=failure,
+        )
+    )
+    branch = f"parked/{i:04d}-{slug(row.description)}" if commit and verdict is Verdict.PARKED else None
+    main = (root if i == 0 else commit) if verdict is Verdict.KEPT else None
+    events.append(Settled(**common, main=main, branch=branch))
+    return events
+
+
+def _code(
+    common: dict[str, Any], commit: str, root: str, attempt: _Attempt, repository: GitRepository | None
+) -> list[Event]:
+    if repository is None or _missing(repository, commit):
+        return []
+    assert attempt.commit is not None
+    parent = attempt.commit.parents[0] if attempt.commit.parents else root
+    after = repository.sources(commit)
+    before = repository.sources(parent) if not _missing(repository, parent) else after
+    added, removed = count_lines(before, after)
+    return [
+        Written(
+            **common,
+            attempt=0,
+            patch=None,
+            failure=None,
+            digest=digest(after),
+            lines_added=added,
+            lines_removed=removed,
+            call=_CALL,
+        )
+    ]
+
+
+def _reason(i: int, row: Row, incumbent: float | None, metric: Metric) -> str:
+    if i == 0:
+        return "the imported run's first row"
+    if row.value is None:
+        return "the imported run has no score for it"
+    if incumbent is None:
+        return f"{metric.name} {row.value:.6f}"
+    gain = metric.gain(incumbent, row.value)
+    words = f"better by {gain:.6f}" if gain > 0 else f"worse by {-gain:.6f}" if gain < 0 else "no better"
+    done = "kept" if row.status == "keep" else "set aside"
+    return f"{done} by the imported run: {metric.name} {row.value:.6f} against {incumbent:.6f}, {words}"
+
+
+def _closures(attempts: list[_Attempt], now: float) -> list[Event]:
+    """Nothing can go on from a node whose files are not known."""
+    events: list[Event] = []
+    for i, attempt in enumerate(attempts):
+        if not i:
+            continue
+        closed = attempt.commit is None
+        above = attempt.parent != 0 and attempts[attempt.parent].commit is None
+        if closed != above:
+            ask = Ask.CLOSE if closed else Ask.REOPEN
+            request = Request(id=f"import-{i:04d}", ask=ask, node=i, note="its files were not in the imported run")
+            events.append(Requested(time=max(now, attempts[-1].time), request=request))
+    return events
+
+
+def _write(workspace: Workspace, events: list[Event], attempts: list[_Attempt]) -> None:
+    """Pins, branches, notes, main, and the journal last: it makes the folder a campaign."""
+    repository = workspace.repository()
+    repository.ignore_own_files()
+    commits = {i: a.commit.sha for i, a in enumerate(attempts) if i and a.commit}
+    notes: dict[int, list[tuple[int, Event]]] = {}
+    for number, event in enumerate(events, start=1):
+        owner = experiment_of(event) or 0
+        notes.setdefault(owner if owner in commits else 0, []).append((number, event))
+    started = events[0]
+    assert isinstance(started, CampaignStarted)
+    branches = {e.experiment: e.branch for e in events if isinstance(e, Settled)}
+    for node, own in notes.items():
+        commit = commits.get(node, started.root_commit)
+        if node:
+            repository.set_ref(f"{PINS}{node:04d}", commit)
+        repository.settle(node=node, commit=commit, branch=branches.get(node) if node else None, note=note_text(own))
+    tips = [event.main for event in events if isinstance(event, Settled) and event.main]
+    repository.set_ref(MAIN, tips[-1])
+    git_in(workspace.folder, "reset", "--quiet", "--hard", "main")
+    SqliteJournal.replace(workspace.journal_path, events)

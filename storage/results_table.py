@@ -1,0 +1,263 @@
+"""Other people's `results.tsv`: rows by header, with everything that had to be guessed or left out said aloud.
+
+Reads text only; what the rows become is `importer.py`'s business.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Literal
+
+from ..search.errors import WrongUse
+from ..search.model import Direction, FailureKind
+
+Status = Literal["keep", "discard", "crash"]
+_KEEP = "keep keeps kept baseline accept accepted merge merged improve improved improvement success win best advance"
+_DISCARD = (
+    "discard discarded park parked reject rejected revert reverted reset worse neutral no-improvement noimprovement "
+    "skip-merge regress regression drop dropped flat"
+)
+_CRASH = {
+    "crash": FailureKind.CRASH,
+    "crashed": FailureKind.CRASH,
+    "fail": FailureKind.CRASH,
+    "failed": FailureKind.CRASH,
+    "error": FailureKind.CRASH,
+    "invalid": FailureKind.CRASH,
+    "oom": FailureKind.OUT_OF_MEMORY,
+    "timeout": FailureKind.TIMEOUT,
+    "killed": FailureKind.TIMEOUT,
+    "nan": FailureKind.NOT_FINITE,
+    "diverged": FailureKind.NOT_FINITE,
+}
+_UNFINISHED = {"running", "pending", "todo", "queued", "wip", "in-progress", "started"}
+_STATUS: dict[str, Status] = {
+    **dict.fromkeys(_KEEP.split(), "keep"),
+    **dict.fromkeys(_DISCARD.split(), "discard"),
+    **dict.fromkeys(_CRASH, "crash"),
+}
+_COLUMNS = {  # ours -> what the field calls it
+    "commit": ("commit", "commit_hash", "hash", "sha", "git_commit", "rev"),
+    "status": ("status", "verdict", "decision", "result", "outcome", "action"),
+    "description": ("description", "desc", "title", "idea", "change", "notes", "note", "experiment", "what", "name"),
+    "memory_gb": ("memory_gb", "peak_vram_gb", "vram_gb", "mem_gb", "peak_memory_gb"),
+    "memory_mb": ("memory_mb", "peak_vram_mb", "vram_mb", "mem_mb", "peak_memory_mb"),
+    "seconds": ("seconds", "train_seconds", "training_seconds", "duration", "time_s", "elapsed"),
+    "time": ("timestamp", "time", "date", "datetime", "started", "finished"),
+}
+_NO_METRIC = {"exp", "exp_id", "id", "iter", "iteration", "step", "steps", "num", "n", "run", "#", "params_m", "mfu"}
+_METRICS = ("val_bpb", "val_loss", "bpb", "loss", "ppl", "perplexity", "score", "metric", "value", "accuracy", "acc")
+_UP = re.compile(r"acc|score|reward|return|f1|auc|bleu|rouge|pass|win|throughput|speedup|sharpe|r2|iou|psnr", re.I)
+_DOWN = re.compile(r"loss|bpb|ppl|perplex|err|mse|mae|rmse|wer|cer|latency|time|seconds|cost|nll", re.I)
+_UNNAMED = ["commit", "metric", "memory_gb", "status", "description"]
+"""The field's columns, for a table without a header."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One experiment as somebody wrote it down."""
+
+    line: int  # where it begins in the table, from 1
+    commit: str  # what the table says: a hash, a word, HEAD~2, or nothing
+    value: float | None  # None: no score
+    status: Status
+    failure: FailureKind | None  # for crashes
+    description: str
+    memory_mb: float
+    seconds: float
+    time: str  # as written
+
+
+@dataclass(slots=True)
+class Findings:
+    """What an import read, guessed, left out and could not reconcile: one line each."""
+
+    read: list[str] = field(default_factory=list)
+    guessed: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    disagree: list[str] = field(default_factory=list)
+
+    def count(self, into: list[str], lines: Iterable[object], words: str) -> None:
+        """Note a thing that happened on several lines, if it did: "3 rows with ... (lines 4, 9, 12)"."""
+        found = list(lines)
+        if found:
+            shown = ", ".join(map(str, found[:6])) + (", ..." if len(found) > 6 else "")
+            into.append(f"{len(found)} {'row' if len(found) == 1 else 'rows'} {words} ({shown})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """A whole table."""
+
+    metric: str
+    direction: Direction
+    rows: tuple[Row, ...]
+
+
+def read_table(text: str, findings: Findings, *, metric: str | None, direction: Direction | None) -> Table:
+    """Rows of a results table. Raises WrongUse if it cannot be one."""
+    cells = list(_cells(text.removeprefix("\ufeff"), findings))
+    if not cells:
+        raise WrongUse("the table is empty: give a results.tsv with a header and a row per experiment")
+    header = [name.strip().lower().replace(" ", "_") for name in cells[0][1]]
+    if not any(name in known for name in header for known in _COLUMNS.values()):
+        findings.guessed.append(f"the table has no header: columns taken as {', '.join(_UNNAMED)}")
+        header = _UNNAMED
+    else:
+        del cells[0]
+    at = {ours: next((header.index(n) for n in names if n in header), None) for ours, names in _COLUMNS.items()}
+    column = _metric_column(header, cells, at, metric)
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", header[column])
+    if metric is None:
+        findings.guessed.append(f"the metric is the column {name!r} (--metric NAME)")
+    rows = list(_rows(cells, at, column, findings))
+    which = direction or _direction(name, rows, findings)
+    if at["status"] is None:
+        rows = _statuses(rows, which)
+        findings.guessed.append("there is no status column: a row is a keep if it beats all rows before it")
+    return Table(metric=name if name[:1].isalpha() else f"m_{name}", direction=which, rows=tuple(rows))
+
+
+def _cells(text: str, findings: Findings) -> Iterator[tuple[int, list[str]]]:
+    """(line, cells), with cells that hold line breaks put together again."""
+    lines = text.splitlines()
+    first = next((line for line in lines if line.strip()), "")
+    if "\t" not in first and "," in first:
+        reader = csv.reader(io.StringIO(text))
+        yield from ((reader.line_num, row) for row in reader if any(cell.strip() for cell in row))
+        return
+    width = first.count("\t")
+    row: list[str] | None = None
+    began, joined = 0, []
+    for number, line in enumerate(lines, start=1):
+        if not line.strip() and row is None:
+            continue
+        cells = line.split("\t")
+        if row is None or _begins(cells, width, row):
+            if row is not None:
+                yield began, row
+            began, row = number, cells
+        elif line.strip():
+            joined.append(number)
+            row = [*row[:-1], f"{row[-1]} {cells[0]}".strip(), *cells[1:]]
+    if row is not None:
+        yield began, row
+    findings.count(findings.guessed, joined, "were the rest of a cell with a line break: joined")
+
+
+def _begins(cells: list[str], width: int, before: list[str]) -> bool:
+    """Whether a line begins a row: it has the cells of one, and the row before is not still waiting for its own."""
+    if len(cells) == 1:
+        return False
+    waiting = width + 1 - len(before)
+    return not (0 < waiting == len(cells) - 1) and (len(cells) > width // 2 or len(cells) >= 3)
+
+
+def _metric_column(
+    header: list[str], cells: list[tuple[int, list[str]]], at: dict[str, int | None], wanted: str | None
+) -> int:
+    if wanted is not None:
+        if wanted.lower() in header:
+            return header.index(wanted.lower())
+        raise WrongUse(f"--metric {wanted!r} is no column of the table; there are: {', '.join(header)}")
+    taken = {index for index in at.values() if index is not None}
+    free = [i for i in range(len(header)) if i not in taken and header[i] not in _NO_METRIC]
+    numeric = [i for i in free if cells and sum(_number(_at(row, i)) is not None for _, row in cells) * 2 > len(cells)]
+    known = [header.index(name) for name in _METRICS if name in header and header.index(name) in numeric]
+    if known:
+        return known[0]
+    if len(numeric) == 1:
+        return numeric[0]
+    what = f"could be any of {', '.join(header[i] for i in numeric)}" if numeric else "is in no column"
+    raise WrongUse(f"the metric {what}: name it with --metric NAME")
+
+
+def _rows(
+    cells: list[tuple[int, list[str]]], at: dict[str, int | None], column: int, findings: Findings
+) -> Iterator[Row]:
+    strange, unfinished, uncoded = [], [], []
+    values = [v for _, row in cells if (v := _number(_at(row, column))) is not None and math.isfinite(v) and v]
+    typical = sorted(map(abs, values))[len(values) // 2] if values else 0.0
+    for line, row in cells:
+        word = _at(row, at["status"]).lower().replace(" ", "-").replace("_", "-")
+        if word in _UNFINISHED:
+            unfinished.append(line)
+            continue
+        value = _number(_at(row, column))
+        coded = (
+            value is None or not math.isfinite(value) or (value in (0.0, 100.0, 999.0) and not _near(value, typical))
+        )
+        status = _STATUS.get(word) or _STATUS.get(word.split("-")[0])
+        if status is None and at["status"] is not None:
+            strange.append(f"line {line}: {word[:20] or 'empty'}")
+        if coded and status in ("keep", "discard"):
+            uncoded.append(f"line {line}")
+        if coded or status == "crash":
+            status, value = "crash", None
+        yield Row(
+            line=line,
+            commit=_at(row, at["commit"]),
+            value=value,
+            status=status or "discard",
+            failure=_CRASH.get(word, FailureKind.CRASH) if status == "crash" else None,
+            description=_at(row, at["description"]).strip('"') or "(no description)",
+            memory_mb=(_number(_at(row, at["memory_gb"])) or 0.0) * 1024 or _number(_at(row, at["memory_mb"])) or 0.0,
+            seconds=max(0.0, _number(_at(row, at["seconds"])) or 0.0),
+            time=_at(row, at["time"]),
+        )
+    findings.count(
+        findings.guessed, strange, "with a status that is not known: taken as discard, or crash without a score"
+    )
+    findings.count(findings.guessed, uncoded, "called keep or discard have no score (or 0, 100): taken as failed")
+    findings.count(findings.left_out, unfinished, "that had not ended")
+
+
+def _near(value: float, typical: float) -> bool:
+    """Whether 0 or 100 may be a real score where scores are about `typical`."""
+    return abs(value - typical) <= 2 * abs(typical) if value else typical < 1e-3
+
+
+def _at(row: list[str], index: int | None) -> str:
+    return row[index].strip() if index is not None and index < len(row) else ""
+
+
+def _number(cell: str) -> float | None:
+    found = re.match(r"[-+]?(?:\d[\d,]*\.?\d*|\.\d+)(?:e[-+]?\d+)?|[-+]?(?:nan|inf)", cell.strip(), re.I)
+    try:
+        return float(found[0].replace(",", "")) if found else None
+    except ValueError:
+        return None
+
+
+def _direction(name: str, rows: list[Row], findings: Findings) -> Direction:
+    """By name; else by what was kept."""
+    if _DOWN.search(name) or _UP.search(name):
+        which: Direction = "min" if _DOWN.search(name) else "max"
+        findings.guessed.append(f"the direction is {which}, from the metric's name (--direction min|max)")
+        return which
+    kept = [row.value for row in rows if row.status == "keep" and row.value is not None]
+    rises = sum(after > before for before, after in pairwise(kept))
+    falls = sum(after < before for before, after in pairwise(kept))
+    if rises == falls:
+        raise WrongUse(f"whether a lower or a higher {name} is better cannot be seen: give --direction min or max")
+    findings.guessed.append(f"the direction is {'max' if rises > falls else 'min'}, from the rows that were kept")
+    return "max" if rises > falls else "min"
+
+
+def _statuses(rows: list[Row], direction: Direction) -> list[Row]:
+    from dataclasses import replace
+
+    best, judged = math.inf, []
+    for row in rows:
+        loss = math.inf if row.value is None else row.value if direction == "min" else -row.value
+        if row.value is not None:
+            row = replace(row, status="keep" if loss < best else "discard")
+            best = min(best, loss)
+        judged.append(row)
+    return judged
