@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: deps system test test-fast lint demo bench clean
+.PHONY: deps system test test-fast lint demo bench clean page
 
 deps: $(STAMP)
 
@@ -51,6 +51,10 @@ demo: deps
 	@echo '  $(BIN)/ratchetree show 1 -C demo    one experiment: idea, trials, verdict'
 	@echo '  $(BIN)/ratchetree diff 1 -C demo    what it changed'
 	@echo '  $(BIN)/ratchetree run demo --policy beam --experiments 30 --seconds 8    go on'
+
+# The page's script and style, from readable sources; needs npm. What is built is committed.
+page:
+	cd view/page && npm install --silent --no-audit --no-fund --no-package-lock && npm run --silent build
 
 bench: deps
 	$(BIN)/python tests/bench/orchestration.py --experiments 2000

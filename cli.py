@@ -357,6 +357,63 @@ def log(
     typer.echo(clean(text).rstrip("\n"))
 
 
+Beside = Annotated[
+    list[Path] | None, typer.Option("--with", metavar="DIR", help="Another campaign to compare with; may be repeated.")
+]
+
+
+@app.command()
+def serve(
+    folder: Dir = HERE,
+    port: Annotated[int, typer.Option(metavar="N", help="0 takes any that is free.", min=0, max=65535)] = 8765,
+    beside: Beside = None,
+) -> None:
+    """The live page, for this machine's browser. The printed link has the token that its controls need."""
+    import secrets
+
+    from .storage.reading import WorkspaceReading
+    from .storage.workspace import Workspace
+    from .view.server import listen
+    from .view.server import serve as answer
+
+    reading = WorkspaceReading(Workspace(folder))
+    others = _courses(beside)
+    opened = listen(port)
+    token = secrets.token_urlsafe(16)
+    typer.echo(f"http://127.0.0.1:{opened.getsockname()[1]}/#token={token}   (Ctrl-C ends it)")
+    sys.stdout.flush()
+    answer(reading, opened, token=token, others=others)
+
+
+@app.command()
+def report(
+    folder: Dir = HERE,
+    out: Annotated[Path, typer.Option(metavar="FILE.html", help="The file to write.")] = Path("report.html"),
+    beside: Beside = None,
+) -> None:
+    """The page as one HTML file that needs no server and no network."""
+    from .storage.reading import WorkspaceReading
+    from .storage.workspace import Workspace
+    from .view.report import report as make
+
+    workspace = Workspace(folder)
+    workspace.read_events()
+    out.write_text(make(WorkspaceReading(workspace), others=_courses(beside)), encoding="utf-8")
+    typer.echo(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
+
+
+def _courses(folders: list[Path] | None) -> list[dict[str, Any]]:
+    from .storage.workspace import Workspace
+    from .view.page_data import PageData
+
+    courses = []
+    for folder in folders or []:
+        data = PageData(folder.resolve().name)
+        data.feed(enumerate(Workspace(folder).read_events(), start=1))
+        courses.append({"name": data.name, "points": data.course()})
+    return courses
+
+
 @app.command(name="import")
 def import_(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help="A repository, its folder, or a results.tsv.")],

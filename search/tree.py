@@ -192,6 +192,11 @@ class Tree:
             ended=facts.ended,
         )
 
+    def idea(self, node: NodeId) -> Idea | None:
+        """The node's idea, without the rest of it."""
+        facts = self._facts[node]
+        return facts.idea if facts else None
+
     def nodes(self) -> Iterator[Node]:
         """All nodes, ascending."""
         return (self.node(i) for i in self.ids())

@@ -141,6 +141,21 @@ class SqliteJournal:
             ):
                 yield number, decode(body)
 
+    def since(self, number: int) -> Iterator[tuple[int, Event]]:
+        """Events with a higher number, in order."""
+        with _explained(self._path):
+            rows = self._database.conn.execute(
+                "SELECT number, body FROM events WHERE number > ? ORDER BY number", [number]
+            )
+            for found, body in rows:
+                yield found, decode(body)
+
+    def data_version(self) -> int:
+        """Another number as soon as any other process has written."""
+        with _explained(self._path):
+            (version,) = self._database.conn.execute("PRAGMA data_version").fetchone()
+        return int(version)
+
     def restart(self) -> None:
         """Put the file aside and begin an empty one."""
         self.close()

@@ -75,12 +75,18 @@ class Workspace:
                 "nothing to go on from; import the run's repository instead, or begin anew with: ratchetree init DIR"
             )
 
-    def log(self, node: NodeId, trial: int | None) -> str | None:
-        """What a node's trial (default: the last) printed, as it printed it; None if there is no log."""
+    def log(self, node: NodeId, trial: int | None, *, last: int | None = None) -> str | None:
+        """What a node's trial (default: the last) printed, as it printed it, or its last bytes; None if there is no
+        log."""
         folders = self._trials(node) if trial is None else [self._trial(node, trial)]
         paths = [folder / "log.txt" for folder in [*folders, self.state / "trials" / f"{node:04d}-smoke"]]
         found = next((path for path in paths if path.exists()), None)
-        return found.read_text(errors="replace") if found else None
+        if found is None:
+            return None
+        with found.open("rb") as file:
+            if last is not None:
+                file.seek(max(0, found.stat().st_size - last))
+            return file.read().decode(errors="replace")
 
     def curve(self, node: NodeId) -> list[float]:
         """Training losses of a node's last trial; empty if there are none."""

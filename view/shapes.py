@@ -76,7 +76,7 @@ def status_json(tree: Tree, chronicle: Chronicle, *, running: bool) -> Json:
         "failures": {str(kind): count for kind, count in sorted(chronicle.failures.items())},
         "stages": {str(node): stage for node, stage in sorted(chronicle.stages.items())},
     }
-    return _valid(status)
+    return valid(status)
 
 
 def tree_json(tree: Tree) -> Json:
@@ -93,7 +93,7 @@ def tree_json(tree: Tree) -> Json:
         "metric": _metric(tree.metric),
         "incumbent": tree.incumbent,
         "noise": _number(tree.noise),
-        "nodes": [_valid(_node(tree, node, subtrees)) for node in tree.nodes()],
+        "nodes": [valid(_node(tree, node, subtrees)) for node in tree.nodes()],
     }
 
 
@@ -115,7 +115,7 @@ def node_json(tree: Tree, node_id: NodeId) -> Json:
         "metric": _metric(tree.metric),
         "incumbent": tree.incumbent,
     }
-    return _valid(shape)
+    return valid(shape)
 
 
 def _node(tree: Tree, node: Node, subtrees: Subtrees) -> Json:
@@ -164,7 +164,7 @@ def _number(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
-def _valid(shape: Json) -> Json:
+def valid(shape: Json) -> Json:
     """The same shape without what JSON cannot hold."""
     return {key: _value(value) for key, value in shape.items()}
 
@@ -172,7 +172,7 @@ def _valid(shape: Json) -> Json:
 def _value(value: Any) -> Any:
     """Shapes are three levels deep at most, so that the recursion is too."""
     if isinstance(value, dict):
-        return _valid(value)
+        return valid(value)
     if isinstance(value, list | tuple):
         return [_value(inner) for inner in value]
     if isinstance(value, float):

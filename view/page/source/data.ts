@@ -1,0 +1,123 @@
+// A campaign in the browser: the columns that Python sends as nodes, kept up to date by deltas. Draws nothing.
+
+export const FLYING = 1, KEPT = 2, PARKED = 3, FAILED = 4;
+export type Promise7 = [string, number, number, number, number, number | null, number | null];
+
+export interface Node {
+  id: number; parent: number | null; verdict: number; title: string; category: string; asked: string;
+  mean: number | null; sd: number | null; n: number; values: number[]; by: string; seconds: number;
+  started: number; ended: number | null; added: number; removed: number; failure: string; expected: number;
+  setback: Promise7 | null; closed: number; policy: string; cost: number;
+}
+export interface Fold { at: number; x: number; y: number; nodes: number[] }
+export interface Head { [key: string]: any }
+export interface Changes {
+  number: number; rows: any[][]; spans: number[][]; head: Head; layout?: number[][]; folds?: any[][];
+}
+export interface Snapshot extends Changes {
+  name: string; columns: string[]; machine: any; summary?: any; others?: Course[]; controls?: boolean;
+}
+export interface Course { name: string; points: number[][] } // [experiments, hours, dollars, value]
+export interface Texts { // what only one node needs
+  detail(id: number): Promise<any>;
+  files(id: number): Promise<Record<string, string>>;
+  summary(): Promise<any>;
+}
+
+export class Campaign {
+  name: string; machine: any; head: Head = {}; number = 0;
+  nodes = new Map<number, Node>();
+  order: Node[] = []; // by id
+  places: Map<number, [number, number]>[] = [new Map(), new Map()]; // folded, unfolded
+  folds: Fold[] = [];
+  spans: number[][] = []; // [node, trial, end, seconds]
+  others: Course[];
+  private columns: string[];
+  private below: Map<number, number[]> | null = null;
+
+  constructor(snapshot: Snapshot, public texts: Texts, public live: boolean) {
+    this.name = snapshot.name;
+    this.columns = snapshot.columns;
+    this.machine = snapshot.machine;
+    this.others = snapshot.others ?? [];
+    this.apply(snapshot);
+  }
+
+  apply(changes: Changes): void {
+    let fresh = false;
+    for (const row of changes.rows) {
+      const node: any = this.nodes.get(row[0]) ?? {};
+      if (node.id === undefined) fresh = true;
+      this.columns.forEach((name, i) => (node[name] = row[i]));
+      this.nodes.set(node.id, node);
+    }
+    if (fresh) this.order = [...this.nodes.values()].sort((a, b) => a.id - b.id);
+    if (changes.rows.length) this.below = null;
+    this.spans.push(...changes.spans);
+    this.head = changes.head;
+    this.number = changes.number;
+    changes.layout?.forEach((flat, i) => {
+      for (let k = 0; k < flat.length; k += 3) {
+        if (flat[k + 1] < 0) this.places[i].delete(flat[k]);
+        else this.places[i].set(flat[k], [flat[k + 1], flat[k + 2]]);
+      }
+    });
+    if (changes.folds) this.folds = changes.folds.map(([at, x, y, nodes]) => ({ at, x, y, nodes }));
+    for (const node of changes.rows.length < 50 ? changes.rows : []) this.placeForNow(this.nodes.get(node[0])!);
+  }
+
+  get empty(): boolean { return !this.order.length; }
+  get min(): boolean { return this.head.metric?.direction !== "max"; }
+  get metric(): string { return this.head.metric?.name ?? ""; }
+  loss(value: number): number { return this.min ? value : -value; }
+  node(id: number): Node { return this.nodes.get(id)!; }
+
+  get children(): Map<number, number[]> {
+    if (!this.below) {
+      this.below = new Map();
+      for (const node of this.order) {
+        if (node.parent === null) continue;
+        const list = this.below.get(node.parent);
+        if (list) list.push(node.id); else this.below.set(node.parent, [node.id]);
+      }
+    }
+    return this.below;
+  }
+
+  path(id: number): number[] {
+    const path = [id];
+    for (let at = this.node(id); at.parent !== null; at = this.node(at.parent)) path.push(at.parent);
+    return path.reverse();
+  }
+
+  /** Main's node as of an experiment's number, or now. */
+  mainAt(upto: number): Node | undefined {
+    const advances: number[] = this.head.advances ?? [];
+    for (let i = advances.length - 1; i >= 0; i--) if (advances[i] <= upto) return this.nodes.get(advances[i]);
+    return undefined;
+  }
+
+  /** How much better than the node main moved from, and the sd of that difference; null where it is not known. */
+  step(id: number): { gain: number; sd: number | null; from: number } | null {
+    const advances: number[] = this.head.advances ?? [], i = advances.indexOf(id);
+    if (i < 1) return null;
+    const before = this.node(advances[i - 1]), after = this.node(id);
+    if (before.mean === null || after.mean === null) return null;
+    const noise = this.head.noise;
+    const sd = noise == null ? null : noise * Math.sqrt(1 / before.n + 1 / after.n);
+    return { gain: this.loss(before.mean) - this.loss(after.mean), sd, from: before.id };
+  }
+
+  /** Whether a step of main is larger than chance makes it (95 %); null where the noise is not known. */
+  resolved(id: number): boolean | null {
+    const step = this.step(id);
+    return step === null || step.sd === null ? null : step.gain > 1.96 * step.sd;
+  }
+
+  private placeForNow(node: Node): void { // until the layout comes, a moment later
+    for (const places of this.places) {
+      const at = node.parent === null ? undefined : places.get(node.parent);
+      if (!places.has(node.id) && at) places.set(node.id, [at[0] + 1, at[1] + 1]);
+    }
+  }
+}

@@ -1,0 +1,72 @@
+// The campaign at a glance: what was won, how sure that is, where the search went, what it cost, what to worry about.
+import { byId, h, svg, swap } from "./dom";
+import { SIGN, dollars, duration, pad, value } from "./format";
+import { State } from "./state";
+
+export function drawHead(state: State, connected: string): void {
+  const c = state.campaign, d = c.head;
+  const pill = d.running ? ["running", "live"] : d.stopped ? [`stopped: ${d.stopped}`, "still"] : ["interrupted", "still"];
+  document.title = `${c.name} · ratchetree`;
+  swap(byId("name"), h("strong", { dir: "auto" }, c.name), h("span", { class: `pill ${pill[1]}` }, pill[0]),
+    connected ? h("span", { class: "pill warn" }, connected) : null);
+  if (c.empty) { swap(byId("tiles"), h("p", { class: "empty" }, "Nothing has run here yet. Start with: ratchetree run")); return; }
+  const root = c.node(0), main = c.node(d.incumbent), word = c.min ? "lower" : "higher";
+  const interval = d.gain_sd == null ? null : 1.96 * d.gain_sd;
+  const sure = d.gain == null || !d.incumbent ? "nothing has beaten the root yet" : interval === null ? "how sure: not known, nothing was repeated"
+    : d.gain > interval ? "sure: well outside the noise" : "not sure: inside the noise";
+  const unresolved = (d.advances as number[]).filter((id) => c.resolved(id) === false).length, steps = d.advances.length - 1;
+  const [flying, kept, parked, failed] = d.counts, judged = kept + parked + failed;
+  const left = timeLeft(d, judged);
+  swap(byId("tiles"),
+    tile("won", "What was won", d.gain == null ? "–" : `${d.gain > 0 ? (c.min ? "−" : "+") : ""}${value(c, Math.abs(d.gain))}`,
+      `${c.metric} ${value(c, root.mean)} → ${value(c, main.mean)} (${word} is better)${d.scorer !== "trusted" ? `, ${d.scorer}` : ""}`),
+    tile(d.gain != null && interval != null && d.gain > interval ? "sure" : "unsure", "How sure", interval === null ? "?" : `± ${value(c, interval)}`,
+      `95 %; ${sure}. ${steps ? `${steps - unresolved} of ${steps} step${steps > 1 ? "s" : ""} of main resolved` : ""}${d.noise != null ? `, noise ${value(c, d.noise)} a trial${d.freedom ? "" : " (stated, not measured here)"}` : ""}`),
+    tile("where", "Where it went", String(judged),
+      h("span", {}, sign("v2", `${SIGN[2]} ${kept} kept`), sign("v3", `${SIGN[3]} ${parked} parked`), sign("v4", `${SIGN[4]} ${failed} failed`), flying ? sign("v1", `${SIGN[1]} ${flying} in flight`) : null), "experiments"),
+    tile("cost", "What it cost", d.ran > 0 ? duration(d.ran) : "not known", !(d.ran > 0) ? "the run wrote down no times and no prices" :
+      `${d.per_hour ? `${d.per_hour.toPrecision(3)} an hour · ` : ""}training ${duration(d.trained)} · models ${d.dollars_unknown ? "unknown" : dollars(d.dollars)}${left ? ` · ${left}` : ""}`));
+  swap(byId("warnings"), warnings(state, judged).map((words) => h("li", {}, words)));
+  gantt(state);
+}
+
+const sign = (cls: string, words: string) => h("span", { class: `count ${cls}` }, words);
+function tile(cls: string, name: string, big: string, words: any, unit = ""): HTMLElement {
+  return h("div", { class: `tile ${cls}` }, h("h2", {}, name), h("p", { class: "big" }, big, unit ? h("small", {}, ` ${unit}`) : null), h("p", { class: "words" }, words));
+}
+function timeLeft(d: any, judged: number): string {
+  if (!d.running || !d.per_hour) return "";
+  const limits = d.limits ?? {}, hours: number[] = [];
+  if (limits.experiments) hours.push(Math.max(0, limits.experiments - judged) / d.per_hour);
+  if (limits.hours && d.begun) hours.push(Math.max(0, limits.hours - (Date.now() / 1000 - d.begun) / 3600));
+  return hours.length ? `about ${duration(Math.min(...hours) * 3600)} left` : "";
+}
+function warnings(state: State, judged: number): string[] {
+  const c = state.campaign, d = c.head, found: string[] = [];
+  const since = d.since_move;
+  if (judged >= 20 && since > Math.max(20, 1.5 * d.longest)) found.push(`plateau: main has not moved for ${since} experiments (longest wait before: ${d.longest})`);
+  if (judged >= 10 && d.counts[3] / judged > 0.4) found.push(`${Math.round((100 * d.counts[3]) / judged)} % of the experiments failed: ${Object.entries(d.failures).map(([k, n]) => `${n} ${k}`).join(", ")}`);
+  if (d.scorer !== "trusted") found.push(`scores are ${d.scorer}: ${d.scorer === "synthetic" ? "nothing was trained" : "nothing checked what the script printed"}`);
+  if (d.noise == null && judged) found.push("the noise is not known: no trial was repeated, so no step can be called sure");
+  if (d.running && d.updated && Date.now() / 1000 - d.updated > 3600) found.push(`no event for ${duration(Date.now() / 1000 - d.updated)}`);
+  return found;
+}
+
+/** When each slot trained, over the last stretch of the session. */
+function gantt(state: State): void {
+  const c = state.campaign, spans = c.spans.filter((s) => s[3] > 0).slice(-400), box = byId("slots");
+  box.hidden = !spans.length || !c.head.slots;
+  if (box.hidden) return;
+  const end = Math.max(...spans.map((s) => s[2])), begin = Math.max(Math.min(...spans.map((s) => s[2] - s[3])), end - 6 * 3600), W = 600;
+  const free: number[] = [], bars: SVGElement[] = [], x = (t: number) => ((Math.max(t, begin) - begin) / (end - begin || 1)) * W;
+  for (const [id, trial, stop, seconds] of [...spans].sort((a, b) => a[2] - a[3] - (b[2] - b[3]))) {
+    let slot = free.findIndex((until) => until <= stop - seconds + 0.5);
+    if (slot < 0) slot = free.push(0) - 1;
+    free[slot] = stop;
+    if (stop < begin) continue;
+    const verdict = c.nodes.get(id)?.verdict ?? 1;
+    bars.push(svg("rect", { x: x(stop - seconds), y: slot * 9 + 1, width: Math.max(1, x(stop) - x(stop - seconds) - 0.5), height: 7, class: `v${verdict}` }, svg("title", {}, `${pad(id)} trial ${trial}: ${duration(seconds)}`)));
+  }
+  const rows = Math.min(free.length, 8), busy = spans.reduce((sum, s) => sum + Math.min(s[3], s[2] - begin), 0) / ((end - begin || 1) * free.length);
+  swap(box, h("span", { class: "quiet" }, `slots, last ${duration(end - begin)}: ${Math.min(100, Math.round(100 * busy))} % busy`), svg("svg", { viewBox: `0 0 ${W} ${rows * 9}`, preserveAspectRatio: "none", role: "img", "aria-label": `training in ${free.length} slots`, height: rows * 9 }, bars) as any);
+}

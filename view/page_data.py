@@ -1,0 +1,299 @@
+"""The one data shape behind the live page and the report: a campaign as columns, kept up to date event by event.
+
+A snapshot holds everything that the two views, the table and the header need; a delta holds the rows and places that
+changed after a given event, so that a page which slept for an hour gets one small answer. Texts that only one node
+needs (idea, log, files) come from `page_detail`.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from ..search.events import CampaignStarted, Event, Judged, Planned, Scored, Selected, Trained, Written, experiment_of
+from ..search.model import NodeId, Verdict
+from ..search.tree import IN_FLIGHT, ROOT, Tree
+from .chronicle import Chronicle
+from .layout import Layout, lay_out
+from .numbers import SCORER_WORDS, gain_sd
+from .plain import plain
+from .shapes import status_json
+from .subtrees import Subtrees, setback
+
+Json = dict[str, Any]
+
+COLUMNS = (
+    "id",
+    "parent",
+    "verdict",  # 1 in flight, 2 kept, 3 parked, 4 failed: as in `Tree.state`
+    "title",
+    "category",
+    "asked",
+    "mean",
+    "sd",
+    "n",
+    "values",  # of all trials, the screening trial first
+    "by",
+    "seconds",
+    "started",
+    "ended",
+    "added",
+    "removed",
+    "failure",
+    "expected",  # forecast change of the metric; 0 = none
+    "setback",  # null | [state, used, horizon, expected dip, most dip, dip, paid by]
+    "closed",
+    "policy",
+    "cost",  # dollars of its model calls; null where a price is not known
+)
+_TITLE = 200
+
+
+@dataclass(slots=True)
+class Costs:
+    """What model calls cost, as far as that is known."""
+
+    dollars: dict[NodeId, float]
+    unknown: bool = False
+
+    def observe(self, event: Event) -> None:
+        """Add the event's call, if it has one."""
+        if not isinstance(event, Planned | Written):
+            return
+        dollars = getattr(event.call, "dollars", 0.0)
+        if dollars is None:
+            self.unknown = True
+        elif dollars:
+            self.dollars[event.experiment] = self.dollars.get(event.experiment, 0.0) + float(dollars)
+
+
+class PageData:
+    """A campaign as the page sees it. Feed it events with their numbers; ask for a snapshot or a delta."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.tree, self.chronicle = Tree(), Chronicle()
+        self.number = 0
+        self._touched: dict[NodeId, int] = {}  # last event that changed the node's row
+        self._moved: list[dict[NodeId, int]] = [{}, {}]  # and its place, folded and not
+        self._layouts = [Layout(), Layout()]  # folded, unfolded
+        self._laid_out = 0  # number of the event the layouts are of
+        self._shape = 0  # number of the last event that changes layouts
+        self._costs = Costs(dollars={})
+        self._policies: dict[NodeId, str] = {}
+        self._spans: list[tuple[int, list[Any]]] = []  # trials: (number, [node, trial, end, seconds])
+        self._kept_at: list[float] = []  # verdict counts at which main moved
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def feed(self, events: Iterable[tuple[int, Event]]) -> bool:
+        """Take in events; whether there were any."""
+        before = self.number
+        for number, event in events:
+            self.tree.apply(event)
+            self.chronicle.observe(self.tree, event)
+            self._costs.observe(event)
+            self._note(number, event)
+            self.number = number
+        return self.number != before
+
+    def _note(self, number: int, event: Event) -> None:
+        node = ROOT if isinstance(event, CampaignStarted) else experiment_of(event)
+        if node is None:
+            for changed in self.tree.ids() if event.kind == "requested" else ():
+                self._touched[changed] = number  # closing a line changes all its rows
+            return
+        self._touched[node] = number
+        if isinstance(event, CampaignStarted | Selected | Planned | Judged):
+            self._shape = number
+        if isinstance(event, Selected):
+            self._policies[node] = self.chronicle.policy
+        if isinstance(event, Trained):
+            self._spans.append((number, [node, event.trial, round(event.time, 1), round(event.seconds, 1)]))
+        if isinstance(event, Scored | Judged) and self.chronicle.contracts:
+            for promise in self.chronicle.contracts:
+                self._touched[promise] = number
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def snapshot(self, *, running: bool) -> Json:
+        """Everything."""
+        self._lay_out()
+        folded, plain_layout = self._layouts
+        return {
+            "name": self.name,
+            "columns": COLUMNS,
+            **self._changes(0, running=running),
+            "layout": [_places(folded, None), _places(plain_layout, None)],
+            "folds": [[f.at, f.x, f.y, list(f.nodes)] for f in folded.folds],
+            "machine": status_json(self.tree, self.chronicle, running=running)["machine"],
+        }
+
+    def delta(self, after: int, *, running: bool) -> Json:
+        """What changed after event number `after`, places apart."""
+        return self._changes(after, running=running)
+
+    def moves(self, after: int, *, running: bool) -> Json:
+        """The places that changed after event number `after`. Costs a layout if there is none yet (30 ms at 5,000
+        nodes), so it may be asked for less often."""
+        self._lay_out()
+        moved = [{node for node, at in self._moved[i].items() if at > after} for i in (0, 1)]
+        return {
+            "number": self.number,
+            "rows": [],
+            "spans": [],
+            "head": self._head(running=running),
+            "layout": [_places(self._layouts[i], moved[i]) for i in (0, 1)],
+            "folds": [[fold.at, fold.x, fold.y, list(fold.nodes)] for fold in self._layouts[0].folds],
+        }
+
+    @property
+    def laid_out(self) -> bool:
+        """Whether the places are those of the last event."""
+        return self._laid_out >= self._shape
+
+    def _changes(self, after: int, *, running: bool) -> Json:
+        nodes = [node for node, at in self._touched.items() if at > after]
+        subtrees = Subtrees(self.tree) if self.chronicle.contracts else None
+        return {
+            "number": self.number,
+            "rows": [self._row(node, subtrees) for node in sorted(nodes)],
+            "spans": [span for number, span in self._spans if number > after],
+            "head": self._head(running=running),
+        }
+
+    def _row(self, node_id: NodeId, subtrees: Subtrees | None) -> list[Any]:
+        node = self.tree.node(node_id)
+        promise = setback(self.tree, node, subtrees) if subtrees else None
+        score = node.score
+        return [
+            node_id,
+            node.parent,
+            int(self.tree.state[node_id]),
+            plain(node.title, _TITLE),
+            plain(node.idea.category, 40) if node.idea else "",
+            str(node.asked),
+            _round(score.mean) if score else None,
+            _round(score.sd) if score else None,
+            score.n if score else 0,
+            [_round(value) for value in node.values],
+            node.by,
+            round(node.seconds, 1),
+            round(node.started, 1),
+            round(node.ended, 1) if node.ended is not None else None,
+            node.lines_added,
+            node.lines_removed,
+            str(node.failure.kind) if node.failure else "",
+            _round(node.idea.expected_change) if node.idea else 0,
+            None
+            if promise is None
+            else [
+                promise.state,
+                promise.used,
+                promise.contract.horizon,
+                _round(promise.contract.expected_dip),
+                _round(promise.contract.max_dip),
+                _round(promise.dip),
+                promise.paid_by,
+            ],
+            int(node_id in self.tree.closed),
+            self._policies.get(node_id, ""),
+            round(self._costs.dollars.get(node_id, 0.0), 4),
+        ]
+
+    def _head(self, *, running: bool) -> Json:
+        tree, chronicle = self.tree, self.chronicle
+        if tree.root_commit is None:
+            return {"empty": True, "running": running}
+        root, main = tree.node(ROOT), tree.node(tree.incumbent)
+        both = root.score is not None and main.score is not None
+        limits = chronicle.settings.limits.model_dump(exclude_none=True) if chronicle.settings else {}
+        judged = tree.experiments - tree.counts[IN_FLIGHT]
+        moves = [count for count, _ in chronicle.advances]
+        return {
+            "metric": {"name": tree.metric.name, "direction": tree.metric.direction},
+            "incumbent": tree.incumbent,
+            "advances": tree.advances,
+            "counts": tree.counts[1:],
+            "noise": _round(tree.noise),
+            "freedom": tree.noise_freedom,
+            "gain": _round(tree.metric.gain(root.score.mean, main.score.mean)) if both else None,  # type: ignore[union-attr]
+            "gain_sd": _round(gain_sd(tree.noise, root.score, main.score)) if both else None,  # type: ignore[arg-type]
+            "policy": chronicle.policy,
+            "preset": chronicle.preset,
+            "scorer": SCORER_WORDS.get(root.by, root.by),
+            "limits": limits,
+            "slots": chronicle.settings.trainer.slots if chronicle.settings else 1,
+            "started": tree.started,
+            "updated": chronicle.updated,
+            "begun": chronicle.begun,
+            "running": running,
+            "stopped": chronicle.stopped,
+            "ran": round(chronicle.ran_seconds, 1),
+            "trained": round(tree.train_seconds, 1),
+            "per_hour": _round(chronicle.per_hour),
+            "dollars": round(sum(self._costs.dollars.values()), 4),
+            "dollars_unknown": self._costs.unknown,
+            "since_move": judged - moves[-1] if moves else judged,
+            "longest": max((b - a for a, b in pairwise(moves)), default=0),
+            "failures": {str(kind): n for kind, n in chronicle.failures.items()},
+            "stages": {str(node): stage for node, stage in chronicle.stages.items()},
+            "sessions": chronicle.sessions,
+        }
+
+    def _lay_out(self) -> None:
+        if self.laid_out and self._laid_out:
+            return
+        for i, fold in enumerate((True, False)):
+            new = lay_out(self.tree, fold=fold)
+            old = self._layouts[i].place
+            moved = self._moved[i]
+            for node, at in new.place.items():
+                if old.get(node) != at:
+                    moved[node] = self.number
+            for node in old.keys() - new.place.keys():
+                moved[node] = self.number
+            self._layouts[i] = new
+        self._laid_out = self.number
+
+    def course(self) -> list[list[float]]:
+        """Main's value over [experiments judged, hours, dollars, value]: what campaigns are compared by."""
+        hours: dict[int, float] = {}
+        judged, dollars = 0, 0.0
+        points: list[list[float]] = []
+        for node in self.tree.nodes():
+            if node.verdict is None:
+                continue
+            judged += node.id != ROOT
+            dollars += self._costs.dollars.get(node.id, 0.0)
+            hours[node.id] = ((node.ended or node.started) - (self.tree.started or 0.0)) / 3600
+            if node.verdict is Verdict.KEPT and node.score is not None:
+                points.append([judged, round(hours[node.id], 4), round(dollars, 4), node.score.mean])
+        if points:
+            end = max(hours.values())
+            points.append([judged, round(end, 4), round(dollars, 4), points[-1][3]])
+        return points
+
+
+def _places(layout: Layout, only: set[NodeId] | None) -> list[int]:
+    """Flat id, x, y triples; a node that is not drawn any more has the place -1, 0."""
+    if only is None:
+        return [number for node, (x, y) in layout.place.items() for number in (node, x, y)]
+    return [number for node in sorted(only) for number in (node, *layout.place.get(node, (-1, 0)))]
+
+
+def _round(value: float | None) -> float | None:
+    """Nine significant digits; None for what JSON cannot hold."""
+    if value is None or not math.isfinite(value):
+        return None
+    return float(f"{value:.9g}")
+
+
+def dump(shape: Json) -> str:
+    """JSON text, as short as it gets."""
+    text = json.dumps(shape, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return text.encode("utf-8", "replace").decode()
