@@ -72,6 +72,7 @@ class Campaign:
         self._version = version
         self._checkpoints = checkpoints
         self._running: dict[NodeId, asyncio.Task[None]] = {}
+        self._repeating: dict[NodeId, asyncio.Task[None]] = {}
         self._wish: str | None = None  # why the user wants to stop
         self._paused = False
         self._wake = asyncio.Event()
@@ -263,12 +264,14 @@ class Campaign:
             self._launch(graph, saver, experiment)
         while True:
             self._hear()
+            if not self._paused and not self.steps.stopping:
+                self._repeat()
             limit = self._limit()
             while limit is None and not self._paused and len(self._running) < self.settings.in_flight:
                 if not await self._begin_experiment(graph, saver):
                     break
                 limit = self._limit()
-            if not self._running and (limit or not self._paused):
+            if not self._running and not self._repeating and (limit or not self._paused):
                 return limit or "nothing is left to expand"
             await self._wait()
 
@@ -290,9 +293,29 @@ class Campaign:
                 self._paused = False
             case Ask.STOP:
                 self.stop(request.note or "you asked it to")
+            case Ask.CLOSE | Ask.REOPEN | Ask.REPEAT | Ask.PROMOTE:
+                return self._refuse(request)  # what follows, follows from the journal
             case _:
                 return f"{request.ask} is not known here"
         return None
+
+    def _refuse(self, request: Request) -> str | None:
+        """Why a wish about a node cannot be granted."""
+        node, tree = request.node, self.tree
+        if node is None or node not in tree:
+            return "there is no such experiment"
+        if request.ask in (Ask.CLOSE, Ask.REOPEN):
+            return None
+        if node not in self.state.tried or not tree.trials[node] or tree.node(node).commit is None:
+            return f"{node:04d} has no score yet"
+        if request.ask is Ask.PROMOTE and node in tree.closed:
+            return f"{node:04d} is closed: reopen it first"
+        return None
+
+    def _repeat(self) -> None:
+        """Run the further trials that were asked for, beside everything else."""
+        for node in [node for node, trials in self.state.owed.items() if trials and node not in self._repeating]:
+            self._repeating[node] = asyncio.create_task(self.steps.repeat(node), name=f"more trials of {node:04d}")
 
     def _limit(self) -> str | None:
         """Why nothing new may begin; None if it may."""
@@ -342,18 +365,24 @@ class Campaign:
         if self._deadline is not None and not self.steps.stopping:
             timeout = min(timeout, max(0.0, self._deadline - self.parts.clock()))
         wish = asyncio.ensure_future(self._wake.wait())
-        await asyncio.wait({*self._running.values(), wish}, timeout=timeout, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(
+            {*self._running.values(), *self._repeating.values(), wish},
+            timeout=timeout,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
         wish.cancel()
         self._wake.clear()
-        for experiment, task in list(self._running.items()):
-            if task.done():
-                del self._running[experiment]
-                task.result()  # an exception in a step is an error of the harness
+        for tasks in (self._running, self._repeating):
+            for experiment, task in list(tasks.items()):
+                if task.done():
+                    del tasks[experiment]
+                    task.result()  # an exception in a step is an error of the harness
 
     async def _end_all(self) -> None:
-        for task in self._running.values():
+        tasks = [*self._running.values(), *self._repeating.values()]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._running.values(), return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _checkpointer(connection: sqlite3.Connection) -> Any:

@@ -26,8 +26,9 @@ from .events import (
     Written,
 )
 from .ledger import Ledger
-from .life import Life, note_text
+from .life import Life, is_void, note_text
 from .model import (
+    Expansion,
     Failure,
     FailureKind,
     Idea,
@@ -131,9 +132,10 @@ class Experiments:
         """The policy ranks expansions of the frontier; the best `choice` go to the planner."""
         number = where["experiment"]
         if number not in self.state.lives:
-            options = self.state.policy.rank(self.tree, self.settings.search.choice, self._rng(number, "select"))
+            options, note = self._options(number)
             if options:
-                self.ledger.record(Selected(time=self.ledger.now(), experiment=number, options=tuple(options)))
+                event = Selected(time=self.ledger.now(), experiment=number, options=tuple(options), note=note)
+                self.ledger.record(event)
         self.selected.set()
         if number not in self.state.lives:
             return {"next": "end"}
@@ -155,6 +157,7 @@ class Experiments:
                 tree=self.tree,
                 memory=self.state.memory,
                 rng=self._rng(life.id, "plan"),
+                note=life.selected.note,
             )
             reply = await self.parts.planner.plan(request)
             outcome: Idea | Failure
@@ -326,23 +329,51 @@ class Experiments:
             await self._score(job)
         self.parts.trainer.discard(job)
 
+    def _options(self, number: NodeId) -> tuple[list[Expansion], str]:
+        """What somebody asked for, with the note to it; else the policy's best that nobody closed."""
+        for request in self.state.promoted[:1]:
+            assert request.node is not None
+            return [Expansion(node=request.node)], request.note
+        tree, choice = self.tree, self.settings.search.choice
+        ranked = self.state.policy.rank(tree, choice + len(tree.closed), self._rng(number, "select"))
+        options = [e for e in ranked if e.node not in tree.closed][:choice]
+        if ranked and not options and tree.is_expandable(tree.incumbent):
+            options = [Expansion(node=tree.incumbent)]  # all that the policy wants is closed: go on from main
+        return options, ""
+
+    async def repeat(self, node: NodeId) -> None:
+        """The trials of a settled node that somebody asked for; failures are journalled like all others."""
+        commit = self.tree.node(node).commit
+        assert commit is not None
+        while self.state.owed.get(node) and not self.stopping:
+            job, run = self._job_of(node, trial=self.state.tried[node], commit=commit), 0
+            while is_void(trained := await self._train_once(job, run)) and not self.stopping:
+                run += 1
+            if not isinstance(trained.outcome, Failure):
+                await self._score(job)
+            self.parts.trainer.discard(job)
+            self.ledger.note_again(node)
+
     async def _train(self, job: Job) -> None:
         """One trial; a starved one is void and run again, a few times."""
         life = self.state.lives[job.experiment]
         while job.trial not in life.trained and not (self.stopping and life.void.get(job.trial) and life.id != ROOT):
-            run, begun = life.void.get(job.trial, 0), perf_counter()
-            outcome = await self.parts.trainer.train(replace(job, run=run))
-            self.ledger.record(
-                Trained(
-                    time=self.ledger.now(),
-                    experiment=job.experiment,
-                    trial=job.trial,
-                    seed=job.seed,
-                    seconds=round(perf_counter() - begun, 3),
-                    outcome=outcome,
-                    run=run,
-                )
-            )
+            await self._train_once(job, life.void.get(job.trial, 0))
+
+    async def _train_once(self, job: Job, run: int) -> Trained:
+        begun = perf_counter()
+        outcome = await self.parts.trainer.train(replace(job, run=run))
+        event = Trained(
+            time=self.ledger.now(),
+            experiment=job.experiment,
+            trial=job.trial,
+            seed=job.seed,
+            seconds=round(perf_counter() - begun, 3),
+            outcome=outcome,
+            run=run,
+        )
+        self.ledger.record(event)
+        return event
 
     async def _score(self, job: Job) -> None:
         begun = perf_counter()
@@ -412,16 +443,21 @@ class Experiments:
         return "\n".join([*lines, f"Parent: {life.parent:04d}", ""])
 
     def _job(self, life: Life, *, trial: int, commit: str, overlay: Sources = ()) -> Job:
-        seed = zlib.crc32(f"{self.tree.seed}/{life.id}/{trial}".encode()) & 0x7FFFFFFF
-        main, noise = float(self.tree.loss[self.tree.incumbent]), self.tree.noise
+        main = float(self.tree.loss[self.tree.incumbent])
         gain = main - self.tree.metric.loss(life.values[0]) if life.values and life.id != ROOT else None
+        return self._job_of(life.id, trial=trial, commit=commit, overlay=overlay, gain=gain)
+
+    def _job_of(
+        self, node: NodeId, *, trial: int, commit: str, overlay: Sources = (), gain: float | None = None
+    ) -> Job:
+        seed = zlib.crc32(f"{self.tree.seed}/{node}/{trial}".encode()) & 0x7FFFFFFF
         return Job(
-            experiment=life.id,
+            experiment=node,
             trial=trial,
             seed=seed,
             commit=commit,
             overlay=overlay,
-            cuts=cuts(trial=trial, confirmations=self.preset.confirmations, gain=gain, noise=noise),
+            cuts=cuts(trial=trial, confirmations=self.preset.confirmations, gain=gain, noise=self.tree.noise),
             tolerance=tolerance(self.tree.root_leak),
         )
 

@@ -54,6 +54,16 @@ class Ledger:
         note = note_text(list(self._journal.events(ROOT)))
         self._repository.settle(node=ROOT, commit=commit, branch=None, note=note)
 
+    def note_again(self, node: NodeId) -> None:
+        """Write a settled node's note anew: something was measured since."""
+        if node == ROOT:
+            self.note_root()
+            return
+        known = self.state.tree.node(node)
+        assert known.commit is not None
+        note = note_text(list(self._journal.events(node)))
+        self._repository.settle(node=node, commit=known.commit, branch=known.branch, note=note)
+
     def _settle(self, life: Life) -> None:
         node = self.state.tree.node(life.id)
         assert life.judged is not None and node.commit is not None

@@ -66,6 +66,7 @@ class PlanRequest:
     tree: Tree  # to read, never to change
     memory: Memory  # likewise
     rng: random.Random  # depends on the campaign's seed and the experiment only
+    note: str = ""  # what the person who asked for this expansion wants the planner to know
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

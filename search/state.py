@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .events import CampaignStarted, Event, Requested, Settled, experiment_of
-from .life import Life
+from .events import CampaignStarted, Event, Requested, Selected, Settled, Trained, experiment_of
+from .life import Life, is_void
 from .memory import Memory
-from .model import NodeId
+from .model import Ask, NodeId, Request
 from .ports import Policy
 from .tree import ROOT, Tree
 
@@ -27,6 +27,9 @@ class State:
     number: int = 0  # of the last event
     started: CampaignStarted | None = None
     requests: set[str] = field(default_factory=set)  # ids of all that were journalled
+    promoted: list[Request] = field(default_factory=list)  # to be expanded next, in this order
+    owed: dict[NodeId, int] = field(default_factory=dict)  # trials that were asked for and have not been run
+    tried: dict[NodeId, int] = field(default_factory=dict)  # trials of settled nodes, by their highest number + 1
 
     def apply(self, number: int, event: Event) -> None:
         """Take in one event with its number in the journal."""
@@ -37,11 +40,29 @@ class State:
         self.memory.observe(self.tree, event)
         self.policy.observe(self.tree, event)
         if isinstance(event, Requested):
-            self.requests.add(event.request.id)
+            self._ask(event)
+        elif isinstance(event, Selected) and self.promoted and event.options[0].node == self.promoted[0].node:
+            del self.promoted[0]
         experiment = ROOT if isinstance(event, CampaignStarted) else experiment_of(event)
         if experiment is None:
             return
         if isinstance(event, Settled):
-            del self.lives[experiment]
+            life = self.lives.pop(experiment)
+            self.tried[experiment] = max(life.trained, default=-1) + 1
+            return
+        if experiment in self.tried:  # a further trial of a node whose experiment is over
+            if isinstance(event, Trained) and not is_void(event):
+                self.tried[experiment] = event.trial + 1
+                self.owed[experiment] = max(0, self.owed.get(experiment, 0) - 1)
             return
         self.lives.setdefault(experiment, Life(id=experiment)).apply(number, event)
+
+    def _ask(self, event: Requested) -> None:
+        request = event.request
+        self.requests.add(request.id)
+        if event.refused is not None or request.node is None:
+            return
+        if request.ask is Ask.PROMOTE:
+            self.promoted.append(request)
+        elif request.ask is Ask.REPEAT:
+            self.owed[request.node] = self.owed.get(request.node, 0) + request.trials

@@ -23,7 +23,7 @@ def events_from_git(repository: GitRepository) -> list[Event]:
         number, last = lines[-1]
         node = experiment_of(last)
         commit = refs.get(f"{PINS}{node or 0:04d}")
-        if node and commit and not isinstance(last, Settled):
+        if node and commit and not any(isinstance(event, Settled) for _, event in lines):
             attempt = sum(isinstance(event, Written) for _, event in lines) - 1
             late.append((number, Committed(time=last.time, experiment=node, attempt=max(0, attempt), commit=commit)))
     if not numbered:

@@ -7,6 +7,7 @@ ten that matter. No recursion: a ratchet builds chains of thousands.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from ..search.model import NodeId
@@ -64,7 +65,7 @@ def _folds(tree: Tree, kids: dict[int, list[int]], trunk: set[int]) -> list[tupl
     for node, children in list(kids.items()):
         leaves = [c for c in children if c not in kids and c not in trunk and quiet(c) and not _promised(tree, c)]
         if len(leaves) > FAN:
-            best = sorted(leaves, key=lambda c: (not loss[c] == loss[c], loss[c], c))  # NaN last
+            best = sorted(leaves, key=lambda c: (math.isnan(loss[c]), loss[c], c))
             hidden = set(best[SHOWN:])
             found.append((node, sorted(hidden)))
             kids[node] = [c for c in children if c not in hidden] + [-len(found)]

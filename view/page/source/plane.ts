@@ -85,6 +85,7 @@ export abstract class Plane {
   pan(dx: number, dy: number): void { this.fitted = false; this.tx += dx; this.ty += dy; this.draw(); }
   /** Bring a place (data units) into sight. */
   reveal(x: number, y: number): void {
+    if (!this.width) return; // not on the screen: it will be fitted
     const px = x * this.kx + this.tx, py = y * this.ky + this.ty, m = 40;
     if (px < m || py < m || px > this.width - m || py > this.height - m) this.pan(this.width / 2 - px, this.height / 2 - py);
   }

@@ -27,7 +27,7 @@ export class RatchetView extends Plane {
     low = Math.min(low, best); high = Math.max(high, best);
     const noise = c.head.noise ?? 0, room = Math.max((high - low) * 0.15, noise * 1.6, Math.abs(high) * 1e-6, 1e-9);
     const right = Math.max(1e-3, ...nodes.map((n) => this.x(n)));
-    return [0, high + room, right * 1.015 || 1, low - room];
+    return [-right * 0.008, high + room, right * 1.015, low - room];
   }
 
   paint(): void {
@@ -154,7 +154,8 @@ export class RatchetView extends Plane {
     for (const n of gains) { // the largest gains first, as long as there is room
       const [x, y] = this.spot(n);
       if (x < this.margins[3] || x > this.width - 60 || y < this.margins[0] || y > this.height - this.margins[2]) continue;
-      if (taken.some(([a, b]) => Math.abs(a - x) < 16 && Math.abs(b - y) < 200)) continue;
+      // Labels run up at 30 degrees: what counts is the distance across and along that line.
+      if (taken.some(([a, b]) => Math.abs((a - x) * 0.5 + (b - y) * 0.866) < 13 && Math.abs((a - x) * 0.866 - (b - y) * 0.5) < 260)) continue;
       const room = Math.min((this.width - x) / 0.87, (y - 4) / 0.5) - 14;
       if (room < 40) continue;
       taken.push([x, y]);
