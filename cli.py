@@ -55,6 +55,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 HERE = Path()
 TASKS = ("gpt-cpu", "command")
 FORMATS = ("tsv", "json", "graphml")
+PICTURES = ("ratchet", "tree", "experiments", "hours", "dollars")
 
 
 # -- making and running -----------------------------------------------------------------------------------------------
@@ -400,6 +401,30 @@ def report(
     workspace.read_events()
     out.write_text(make(WorkspaceReading(workspace), others=_courses(beside)), encoding="utf-8")
     typer.echo(f"{out}: {out.stat().st_size / 1e6:.2f} MB")
+
+
+@app.command()
+def plot(
+    folder: Dir = HERE,
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The format is the name's: .png, .svg or .pdf.")] = Path(
+        "ratchet.png"
+    ),
+    view: Annotated[str, typer.Option(help=" | ".join(PICTURES))] = "ratchet",
+    beside: Beside = None,
+) -> None:
+    """A picture of the campaign; with --with, of several: best so far against experiments, hours or dollars."""
+    from .view import chart
+
+    if view not in PICTURES:
+        raise WrongUse(f"--view {view!r} is not known; allowed: {', '.join(PICTURES)}")
+    tree, name = _tree(folder), folder.resolve().name
+    if view in ("ratchet", "tree") and not beside:
+        figure = (chart.ratchet_figure if view == "ratchet" else chart.tree_figure)(tree, name)
+    else:
+        axis = "experiments" if view in ("ratchet", "tree") else view
+        figure = chart.courses_figure(_courses([folder, *(beside or [])]), tree, axis)
+    chart.save(figure, out)
+    typer.echo(f"{out}: {out.stat().st_size / 1000:.0f} kB")
 
 
 def _courses(folders: list[Path] | None) -> list[dict[str, Any]]:

@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from importlib.resources import files
+from types import FrameType
 from typing import Any
 
 from starlette.applications import Starlette
@@ -57,6 +58,7 @@ class Watcher:
         self.data = PageData(reading.name)
         self.running = False
         self.error = ""
+        self.ending = False
         self.news = asyncio.Event()  # replaced at every piece of news
         self._generation = reading.generation
         self._cached: dict[tuple[str, int, int, bool], str] = {}
@@ -146,7 +148,7 @@ def make_app(reading: Reading, *, token: str, hosts: set[str], others: list[Json
         yield
         task.cancel()
 
-    return Starlette(
+    app = Starlette(
         routes=[
             Route("/", page),
             Route("/built/{name:str}", asset),
@@ -160,6 +162,8 @@ def make_app(reading: Reading, *, token: str, hosts: set[str], others: list[Json
         middleware=[Middleware(_OnlyHere, hosts=hosts)],
         lifespan=life,
     )
+    app.state.watcher = watcher
+    return app
 
 
 def listen(port: int) -> socket.socket:
@@ -168,6 +172,7 @@ def listen(port: int) -> socket.socket:
     opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         opened.bind(("127.0.0.1", port))
+        opened.listen(128)  # whoever comes before the server is up waits
     except (OSError, OverflowError) as error:
         opened.close()
         raise WrongUse(f"--port {port} cannot be used ({getattr(error, 'strerror', error)}): give another") from error
@@ -181,8 +186,18 @@ def serve(reading: Reading, opened: socket.socket, *, token: str, others: list[J
     port = opened.getsockname()[1]
     hosts = {f"{name}:{port}" for name in ("127.0.0.1", "localhost")}
     app = make_app(reading, token=token, hosts=hosts, others=others)
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1, server_header=False, ws="none")
-    uvicorn.Server(config).run(sockets=[opened])
+    watcher: Watcher = app.state.watcher
+
+    class Server(uvicorn.Server):
+        """Ends the event streams too, which would go on for as long as browsers listen."""
+
+        def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+            watcher.ending = True
+            watcher.tell()
+            super().handle_exit(sig, frame)
+
+    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=2, server_header=False, ws="none")
+    Server(config).run(sockets=[opened])
 
 
 class _OnlyHere:
@@ -207,7 +222,7 @@ async def _stream(watcher: Watcher, after: int, http: Http) -> AsyncIterator[str
     sent = placed = after
     yield "retry: 1000\n\n"
     last_layout = 0.0
-    while not await http.is_disconnected():
+    while not (watcher.ending or await http.is_disconnected()):
         news, number = watcher.news, watcher.data.number
         if sent > number:  # another journal: begin again
             yield "event: anew\ndata: {}\n\n"
@@ -226,7 +241,7 @@ async def _stream(watcher: Watcher, after: int, http: Http) -> AsyncIterator[str
             continue
         try:
             await asyncio.wait_for(news.wait(), wait)
-            if watcher.data.number == sent:  # the process started or ended
+            if watcher.data.number == sent and not watcher.ending:  # the process started or ended
                 yield f"event: delta\ndata: {watcher.message('delta', sent)}\n\n"
         except TimeoutError:
             if wait == _BEAT_SECONDS:

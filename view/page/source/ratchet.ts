@@ -164,6 +164,7 @@ export class RatchetView extends Plane {
       p.translate(x + 6, y - 7); p.rotate(-Math.PI / 6);
       p.globalAlpha = this.state.matches(n.id) ? 1 : 0.2;
       p.fillStyle = c.resolved(n.id) === false ? this.c.muted : this.c.kept; // hollow and grey: not resolved
+      p.strokeStyle = this.c.panel; p.lineWidth = 3; p.lineJoin = "round"; p.strokeText(text, 0, 0); // a halo over the dots
       p.fillText(text, 0, 0);
       p.restore();
     }
