@@ -18,7 +18,7 @@ from ..search.events import CampaignStarted, Event, Judged, Planned, Scored, Sel
 from ..search.model import NodeId, Verdict
 from ..search.tree import IN_FLIGHT, ROOT, Tree
 from .chronicle import Chronicle
-from .layout import Layout, lay_out
+from .layout import lay_out
 from .numbers import SCORER_WORDS, gain_sd
 from .plain import plain
 from .shapes import status_json
@@ -52,6 +52,9 @@ COLUMNS = (
 )
 _TITLE = 200
 
+Places = dict[NodeId, tuple[int, int]]
+"""Where nodes are drawn. A fold at node n has the number -1-n; what has no place itself is in the fold above it."""
+
 
 @dataclass(slots=True)
 class Costs:
@@ -80,13 +83,15 @@ class PageData:
         self.number = 0
         self._touched: dict[NodeId, int] = {}  # last event that changed the node's row
         self._moved: list[dict[NodeId, int]] = [{}, {}]  # and its place, folded and not
-        self._layouts = [Layout(), Layout()]  # folded, unfolded
+        self._layouts: list[Places] = [{}, {}]  # folded, unfolded
         self._laid_out = 0  # number of the event the layouts are of
         self._shape = 0  # number of the last event that changes layouts
         self._costs = Costs(dollars={})
         self._policies: dict[NodeId, str] = {}
         self._spans: list[tuple[int, list[Any]]] = []  # trials: (number, [node, trial, end, seconds])
-        self._kept_at: list[float] = []  # verdict counts at which main moved
+        self._known: Json = {}  # the head as it was told last
+        self._news: dict[str, int] = {}  # and the event at which each part of it changed
+        self._written: dict[NodeId, str] = {}  # rows as JSON, until they are touched again
 
     # -- writing ------------------------------------------------------------------------------------------------
 
@@ -105,65 +110,87 @@ class PageData:
         node = ROOT if isinstance(event, CampaignStarted) else experiment_of(event)
         if node is None:
             for changed in self.tree.ids() if event.kind == "requested" else ():
-                self._touched[changed] = number  # closing a line changes all its rows
+                self._touch(changed, number)  # closing a line changes all its rows
             return
-        self._touched[node] = number
+        self._touch(node, number)
         if isinstance(event, CampaignStarted | Selected | Planned | Judged):
             self._shape = number
         if isinstance(event, Selected):
             self._policies[node] = self.chronicle.policy
         if isinstance(event, Trained):
             self._spans.append((number, [node, event.trial, round(event.time, 1), round(event.seconds, 1)]))
-        if isinstance(event, Scored | Judged) and self.chronicle.contracts:
-            for promise in self.chronicle.contracts:
-                self._touched[promise] = number
+        if isinstance(event, Selected | Planned | Scored | Judged) and self.chronicle.contracts:
+            self._touch_promises(node, number)
+
+    def _touch(self, node: NodeId, number: int) -> None:
+        self._touched[node] = number
+        self._written.pop(node, None)
+
+    def _touch_promises(self, node: NodeId, number: int) -> None:
+        """What happens below a contract changes what has come of it; a node's own score changes its children's dips."""
+        promised = set(self.chronicle.contracts)
+        for above in self.tree.path(node):
+            if above in promised:
+                self._touch(above, number)
+        for child in promised if node in promised or self.tree.attempts[node] else ():
+            if self.tree.parent[child] == node:
+                self._touch(child, number)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
-    def snapshot(self, *, running: bool) -> Json:
-        """Everything."""
+    def snapshot(self, *, running: bool, **more: Any) -> str:
+        """Everything, as JSON text; `more` goes in beside it."""
         self._lay_out()
-        folded, plain_layout = self._layouts
-        return {
+        shape = {
             "name": self.name,
             "columns": COLUMNS,
-            **self._changes(0, running=running),
-            "layout": [_places(folded, None), _places(plain_layout, None)],
-            "folds": [[f.at, f.x, f.y, list(f.nodes)] for f in folded.folds],
+            "layout": [_places(layout, None) for layout in self._layouts],
             "machine": status_json(self.tree, self.chronicle, running=running)["machine"],
+            **more,
         }
+        return self._message(0, running=running, more=shape)
 
-    def delta(self, after: int, *, running: bool) -> Json:
-        """What changed after event number `after`, places apart."""
-        return self._changes(after, running=running)
+    def delta(self, after: int, *, running: bool) -> str:
+        """What changed after event number `after`, places apart, as JSON text."""
+        return self._message(after, running=running, more={})
 
-    def moves(self, after: int, *, running: bool) -> Json:
-        """The places that changed after event number `after`. Costs a layout if there is none yet (30 ms at 5,000
-        nodes), so it may be asked for less often."""
+    def moves(self, after: int) -> str:
+        """The places that changed after event number `after`, as JSON text. Costs a layout if there is none yet (60 ms
+        at 5,000 nodes), so it may be asked for less often."""
         self._lay_out()
-        moved = [{node for node, at in self._moved[i].items() if at > after} for i in (0, 1)]
-        return {
-            "number": self.number,
-            "rows": [],
-            "spans": [],
-            "head": self._head(running=running),
-            "layout": [_places(self._layouts[i], moved[i]) for i in (0, 1)],
-            "folds": [[fold.at, fold.x, fold.y, list(fold.nodes)] for fold in self._layouts[0].folds],
-        }
+        moved = [{node for node, at in known.items() if at > after} for known in self._moved]
+        return dump({"layout": [_places(layout, only) for layout, only in zip(self._layouts, moved, strict=True)]})
 
     @property
     def laid_out(self) -> bool:
         """Whether the places are those of the last event."""
         return self._laid_out >= self._shape
 
-    def _changes(self, after: int, *, running: bool) -> Json:
-        nodes = [node for node, at in self._touched.items() if at > after]
-        subtrees = Subtrees(self.tree) if self.chronicle.contracts else None
-        return {
+    def _message(self, after: int, *, running: bool, more: Json) -> str:
+        """Rows are written once and kept as text: of five thousand a few change from one message to the next."""
+        nodes = sorted(node for node, at in self._touched.items() if at > after)
+        stale = [node for node in nodes if node not in self._written]
+        promised = any((idea := self.tree.idea(node)) is not None and idea.contract is not None for node in stale)
+        subtrees = Subtrees(self.tree) if promised else None
+        for node in stale:
+            self._written[node] = dump(self._row(node, subtrees))
+        shape = {
             "number": self.number,
-            "rows": [self._row(node, subtrees) for node in sorted(nodes)],
             "spans": [span for number, span in self._spans if number > after],
-            "head": self._head(running=running),
+            "head": self._head_since(after, running=running),
+            **more,
+        }
+        return f'{dump(shape)[:-1]},"rows":[{",".join(self._written[node] for node in nodes)}]}}'
+
+    def _head_since(self, after: int, *, running: bool) -> Json:
+        """What of the head changed after an event; `running` always, because it changes without one."""
+        for name, value in self._head(running=running).items():
+            if name not in self._known or self._known[name] != value:
+                self._known[name], self._news[name] = value, self.number
+        return {
+            name: value
+            for name, value in self._known.items()
+            if not after or self._news[name] > after or name == "running"
         }
 
     def _row(self, node_id: NodeId, subtrees: Subtrees | None) -> list[Any]:
@@ -208,7 +235,7 @@ class PageData:
     def _head(self, *, running: bool) -> Json:
         tree, chronicle = self.tree, self.chronicle
         if tree.root_commit is None:
-            return {"empty": True, "running": running}
+            return {"running": running}
         root, main = tree.node(ROOT), tree.node(tree.incumbent)
         both = root.score is not None and main.score is not None
         limits = chronicle.settings.limits.model_dump(exclude_none=True) if chronicle.settings else {}
@@ -217,7 +244,7 @@ class PageData:
         return {
             "metric": {"name": tree.metric.name, "direction": tree.metric.direction},
             "incumbent": tree.incumbent,
-            "advances": tree.advances,
+            "advances": list(tree.advances),
             "counts": tree.counts[1:],
             "noise": _round(tree.noise),
             "freedom": tree.noise_freedom,
@@ -249,13 +276,13 @@ class PageData:
         if self.laid_out and self._laid_out:
             return
         for i, fold in enumerate((True, False)):
-            new = lay_out(self.tree, fold=fold)
-            old = self._layouts[i].place
-            moved = self._moved[i]
-            for node, at in new.place.items():
+            layout = lay_out(self.tree, fold=fold)
+            new = layout.place | {-1 - f.at: (f.x, f.y) for f in layout.folds}
+            old, moved = self._layouts[i], self._moved[i]
+            for node, at in new.items():
                 if old.get(node) != at:
                     moved[node] = self.number
-            for node in old.keys() - new.place.keys():
+            for node in old.keys() - new.keys():
                 moved[node] = self.number
             self._layouts[i] = new
         self._laid_out = self.number
@@ -279,11 +306,11 @@ class PageData:
         return points
 
 
-def _places(layout: Layout, only: set[NodeId] | None) -> list[int]:
-    """Flat id, x, y triples; a node that is not drawn any more has the place -1, 0."""
+def _places(places: Places, only: set[NodeId] | None) -> list[int]:
+    """Flat number, x, y triples; what is not drawn any more has the place -1, 0."""
     if only is None:
-        return [number for node, (x, y) in layout.place.items() for number in (node, x, y)]
-    return [number for node in sorted(only) for number in (node, *layout.place.get(node, (-1, 0)))]
+        return [number for node, (x, y) in places.items() for number in (node, x, y)]
+    return [number for node in sorted(only) for number in (node, *places.get(node, (-1, 0)))]
 
 
 def _round(value: float | None) -> float | None:
@@ -293,7 +320,7 @@ def _round(value: float | None) -> float | None:
     return float(f"{value:.9g}")
 
 
-def dump(shape: Json) -> str:
+def dump(shape: Json | list[Any]) -> str:
     """JSON text, as short as it gets."""
     text = json.dumps(shape, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return text.encode("utf-8", "replace").decode()

@@ -33,8 +33,8 @@ def report(reading: Reading, *, others: list[Json] | None = None) -> str:
         node = experiment_of(event)
         if node is not None:
             events.setdefault(node, []).append(event)
-    snapshot = data.snapshot(running=False)
-    snapshot |= {"summary": summary(data.tree) if len(data.tree) else {}, "others": _courses(data, others or [])}
+    told = summary(data.tree) if len(data.tree) else {}
+    snapshot = data.snapshot(running=False, summary=told, others=_courses(data, others or []))
     return _document(data.name, snapshot, _blocks(data, events, reading))
 
 
@@ -76,7 +76,7 @@ def _pack(block: Json) -> str:
     return base64.b64encode(zlib.compress(dump(block).encode(), 9)).decode()
 
 
-def _document(name: str, snapshot: Json, blocks: Iterable[tuple[int, str]]) -> str:
+def _document(name: str, snapshot: str, blocks: Iterable[tuple[int, str]]) -> str:
     page = files("ratchetree") / "view" / "page"
     script = (page / "built" / "page.js").read_text(encoding="utf-8")
     style = (page / "built" / "page.css").read_text(encoding="utf-8")
@@ -87,7 +87,7 @@ def _document(name: str, snapshot: Json, blocks: Iterable[tuple[int, str]]) -> s
     title = name.replace("&", "&amp;").replace("<", "&lt;")
     packed = "".join(f'<script type="text/plain" id="block-{number}">{text}</script>\n' for number, text in blocks)
     # In a data block "<" is all that could end it or begin a comment; JSON may spell it as an escape.
-    data = dump(snapshot).replace("<", "\\u003c")
+    data = snapshot.replace("<", "\\u003c")
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n<title>{title} · ratchetree</title>\n'

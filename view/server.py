@@ -33,7 +33,7 @@ from .reading import Reading
 POLL_SECONDS = 0.03
 """How often the journal is looked at: one PRAGMA, 20 µs."""
 _BEAT_SECONDS = 15
-_LAYOUT_SECONDS = 0.5  # at most one layout in this time where one is slow
+_LAYOUT_SECONDS = 0.5  # in a large tree places follow this much later, once for all that happened meanwhile
 _QUICK = 1200  # nodes up to which a layout is sent with the rows
 _MOST = 64 * 1024  # bytes of a request's body
 _POLICY = (
@@ -97,8 +97,16 @@ class Watcher:
         key = (kind, after, self.data.number, self.running)
         if key not in self._cached:
             self._cached = {k: v for k, v in self._cached.items() if k[2] == self.data.number}
-            make = self.data.delta if kind == "delta" else self.data.moves
-            self._cached[key] = dump(make(after, running=self.running))
+            data = self.data
+            self._cached[key] = data.delta(after, running=self.running) if kind == "delta" else data.moves(after)
+        return self._cached[key]
+
+    def snapshot(self, others: list[Json]) -> str:
+        """Everything, made once for all who open the page at the same event."""
+        key = ("snapshot", 0, self.data.number, self.running)
+        if key not in self._cached:
+            beside = _others(self, others)
+            self._cached = {key: self.data.snapshot(running=self.running, others=beside)}
         return self._cached[key]
 
 
@@ -118,7 +126,7 @@ def make_app(reading: Reading, *, token: str, hosts: set[str], others: list[Json
             return _json({"error": watcher.error}, 503)
         watcher.look()
         watcher.running = watcher.reading.running()
-        return _json(watcher.data.snapshot(running=watcher.running) | {"others": _others(watcher, others or [])})
+        return _reply(watcher.snapshot(others or []).encode(), "application/json")
 
     async def events(http: Http) -> Response:
         after = http.headers.get("last-event-id") or http.query_params.get("after", "0")
@@ -220,8 +228,8 @@ class _OnlyHere:
 async def _stream(watcher: Watcher, after: int, http: Http) -> AsyncIterator[str]:
     """Server-sent events: what changed since `after`, now and whenever something does."""
     sent = placed = after
+    since: float | None = None  # when places began to be out of date
     yield "retry: 1000\n\n"
-    last_layout = 0.0
     while not (watcher.ending or await http.is_disconnected()):
         news, number = watcher.news, watcher.data.number
         if sent > number:  # another journal: begin again
@@ -231,11 +239,12 @@ async def _stream(watcher: Watcher, after: int, http: Http) -> AsyncIterator[str
         if not quiet or watcher.news is not news:
             yield f"id: {number}\nevent: delta\ndata: {watcher.message('delta', sent)}\n\n"
             sent = number
-        now = time.monotonic()
-        slow = len(watcher.data.tree) > _QUICK
-        if placed < number and (not slow or now - last_layout >= _LAYOUT_SECONDS):
-            yield f"id: {number}\nevent: delta\ndata: {watcher.message('moves', placed)}\n\n"
-            placed, last_layout = number, time.monotonic()
+        if placed < number:
+            since = since or time.monotonic()
+            late = len(watcher.data.tree) <= _QUICK or time.monotonic() - since >= _LAYOUT_SECONDS
+            if late:
+                yield f"id: {number}\nevent: places\ndata: {watcher.message('places', placed)}\n\n"
+                placed, since = number, None
         wait = _LAYOUT_SECONDS if placed < number else _BEAT_SECONDS
         if watcher.data.number != sent:
             continue
@@ -295,6 +304,7 @@ def _document() -> bytes:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>ratchetree</title>\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n<link rel="icon" href="data:,">\n'
+        '<link rel="preload" as="fetch" href="api/campaign" crossorigin>\n'
         f'<link rel="stylesheet" href="built/page.css"></head>\n<body>\n{body}<script src="built/page.js"></script>\n'
         "</body></html>\n"
     ).encode()

@@ -354,7 +354,7 @@ def test_phone_and_dark_are_usable(browser: Browser, serve: Any, small: Any) -> 
     browser.dark(True)
     browser.shoot("dark")
     named = "[...document.querySelectorAll('button, input, select, canvas, [role=img]')].every(e => NAME)"
-    assert browser.ask(named.replace("NAME", "e.textContent.trim() || e.getAttribute('aria-label')"))
+    assert browser.ask(named.replace("NAME", "e.textContent.trim() || e.ariaLabel || e.closest('label')"))
 
 
 # -- a running night -----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 
 from ratchetree.search.events import Requested
 from ratchetree.search.model import Ask, Request
-from ratchetree.view.page_data import COLUMNS, PageData, dump
+from ratchetree.view.page_data import COLUMNS, PageData
 from ratchetree.view.page_detail import delta, summary
 
 
@@ -29,9 +29,10 @@ def merged(before: dict[str, Any], *changes: dict[str, Any]) -> dict[str, Any]:
     rows = {row[0]: row for row in before["rows"]}
     places = [{flat[k]: flat[k + 1 : k + 3] for k in range(0, len(flat), 3)} for flat in before["layout"]]
     for change in changes:
-        rows |= {row[0]: row for row in change["rows"]}
-        before = before | {key: change[key] for key in ("number", "head", "folds") if key in change}
-        before["spans"] = before["spans"] + change["spans"]
+        rows |= {row[0]: row for row in change.get("rows", [])}
+        before = before | {"number": change.get("number", before["number"])}
+        before["head"] = before["head"] | change.get("head", {})
+        before["spans"] = before["spans"] + change.get("spans", [])
         for known, flat in zip(places, change.get("layout", [[], []]), strict=True):
             known |= {flat[k]: flat[k + 1 : k + 3] for k in range(0, len(flat), 3)}
     layout = [sorted((n, *at) for n, at in known.items() if at[0] >= 0) for known in places]
@@ -44,18 +45,18 @@ def test_a_snapshot_and_all_deltas_are_the_later_snapshot(small: Callable[..., A
     for cut in range(1, len(events), 7):
         data = PageData("night")
         data.feed(events[:cut])
-        before = json.loads(dump(data.snapshot(running=True)))
+        before = json.loads(data.snapshot(running=True))
         data.feed(events[cut : cut + 5])
-        first = json.loads(dump(data.delta(cut, running=True)))
+        first = json.loads(data.delta(cut, running=True))
         data.feed(events[cut + 5 :])
-        rest = json.loads(dump(data.delta(min(cut + 5, len(events)), running=True)))
-        moves = json.loads(dump(data.moves(cut, running=True)))
-        after = json.loads(dump(fed([e for _, e in events]).snapshot(running=True)))
+        rest = json.loads(data.delta(min(cut + 5, len(events)), running=True))
+        moves = json.loads(data.moves(cut))
+        after = json.loads(fed([e for _, e in events]).snapshot(running=True))
         assert merged(before, first, rest, moves) == merged(after)
 
 
 def test_rows_say_what_the_tree_knows(small: Callable[..., Any]) -> None:
-    snapshot = fed(small().events).snapshot(running=True)
+    snapshot = json.loads(fed(small().events).snapshot(running=True))
     kept = row(snapshot, 5)
     assert (kept["verdict"], kept["n"], kept["values"], kept["parent"]) == (2, 3, [2.01, 2.02, 2.03, 2.04], 3)
     assert kept["mean"] == pytest.approx(2.03)
@@ -72,7 +73,7 @@ def test_a_closed_line_is_told(small: Callable[..., Any]) -> None:
     data = fed(story.events)
     closing = Requested(time=1.0, request=Request(id="1", ask=Ask.CLOSE, node=2))
     data.feed([(len(story.events) + 1, closing)])
-    changed = data.delta(len(story.events), running=False)
+    changed = json.loads(data.delta(len(story.events), running=False))
     assert {node: row(changed, node)["closed"] for node in (0, 2, 6)} == {0: 0, 2: 1, 6: 1}
 
 
@@ -80,23 +81,23 @@ def test_a_new_node_is_less_than_five_kilobytes_on_the_wire(small: Callable[...,
     story = small()
     data = fed(story.events)
     before = data.number
-    data.moves(0, running=True)
+    data.moves(0)
     story.fly(9, 5, "x" * 10_000)
     data.feed(enumerate(story.events[before:], start=before + 1))
-    assert len(dump(data.delta(before, running=True))) + len(dump(data.moves(before, running=True))) < 5000
+    assert len(data.delta(before, running=True)) + len(data.moves(before)) < 5000
 
 
 @pytest.mark.parametrize("events", [[], "root"])
 def test_nothing_and_a_root_without_a_score_are_shown(new_story: Any, events: Any) -> None:
     data = fed(new_story().events if events == "root" else [])
-    assert json.loads(dump(data.snapshot(running=False)))["head"]["running"] is False
+    assert json.loads(data.snapshot(running=False))["head"]["running"] is False
 
 
 def test_every_text_that_a_model_can_write_is_valid_json(new_story: Any, hostile: dict[str, str]) -> None:
     story = new_story().root(2.0)
     for node, text in enumerate(hostile, start=1):
         story.park(node, 0, 2.1, text)
-    snapshot = json.loads(dump(fed(story.events).snapshot(running=False)))
+    snapshot = json.loads(fed(story.events).snapshot(running=False))
     assert [row[3] for row in snapshot["rows"][1:]] == list(hostile.values())
 
 

@@ -12,8 +12,9 @@ export interface Node {
 export interface Fold { at: number; x: number; y: number; nodes: number[] }
 export interface Head { [key: string]: any }
 export interface Changes {
-  number: number; rows: any[][]; spans: number[][]; head: Head; layout?: number[][]; folds?: any[][];
+  number: number; rows: any[][]; spans: number[][]; head: Head; layout?: number[][];
 }
+export interface Places { layout: number[][] }
 export interface Snapshot extends Changes {
   name: string; columns: string[]; machine: any; summary?: any; others?: Course[]; controls?: boolean;
 }
@@ -30,6 +31,7 @@ export class Campaign {
   order: Node[] = []; // by id
   places: Map<number, [number, number]>[] = [new Map(), new Map()]; // folded, unfolded
   folds: Fold[] = [];
+  foldOf = new Map<number, Fold>(); // of the nodes that are folded away
   spans: number[][] = []; // [node, trial, end, seconds]
   others: Course[];
   private columns: string[];
@@ -54,16 +56,31 @@ export class Campaign {
     if (fresh) this.order = [...this.nodes.values()].sort((a, b) => a.id - b.id);
     if (changes.rows.length) this.below = null;
     this.spans.push(...changes.spans);
-    this.head = changes.head;
+    this.head = { ...this.head, ...changes.head };
     this.number = changes.number;
-    changes.layout?.forEach((flat, i) => {
+    if (changes.layout) this.place(changes as Places);
+    for (const node of changes.rows.length < 50 ? changes.rows : []) this.placeForNow(this.nodes.get(node[0])!);
+  }
+
+  /** Take in places: of nodes, and of folds (-1 - the node they hang off). */
+  place(changes: Places): void {
+    const folds = new Map(this.folds.map((fold) => [fold.at, fold]));
+    changes.layout.forEach((flat, i) => {
       for (let k = 0; k < flat.length; k += 3) {
-        if (flat[k + 1] < 0) this.places[i].delete(flat[k]);
-        else this.places[i].set(flat[k], [flat[k + 1], flat[k + 2]]);
+        const [id, x, y] = [flat[k], flat[k + 1], flat[k + 2]];
+        if (id < 0) { if (x < 0) folds.delete(-1 - id); else folds.set(-1 - id, { at: -1 - id, x, y, nodes: [] }); }
+        else if (x < 0) this.places[i].delete(id);
+        else this.places[i].set(id, [x, y]);
       }
     });
-    if (changes.folds) this.folds = changes.folds.map(([at, x, y, nodes]) => ({ at, x, y, nodes }));
-    for (const node of changes.rows.length < 50 ? changes.rows : []) this.placeForNow(this.nodes.get(node[0])!);
+    for (const fold of folds.values()) fold.nodes = [];
+    for (const node of this.order) { // parents come first: what has no place is in the fold above it
+      if (this.places[0].has(node.id) || node.parent === null) continue;
+      const fold = folds.get(node.parent) ?? this.foldOf.get(node.parent);
+      if (fold) { fold.nodes.push(node.id); this.foldOf.set(node.id, fold); }
+    }
+    for (const id of this.foldOf.keys()) if (this.places[0].has(id)) this.foldOf.delete(id);
+    this.folds = [...folds.values()];
   }
 
   get empty(): boolean { return !this.order.length; }

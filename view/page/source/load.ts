@@ -1,5 +1,5 @@
 // Where the campaign comes from: a server that goes on telling, or the file that the page itself is.
-import { Campaign, Changes, Snapshot, Texts } from "./data";
+import { Campaign, Changes, Places, Texts } from "./data";
 
 export async function load(): Promise<Campaign> {
   const inside = document.getElementById("campaign");
@@ -10,13 +10,14 @@ export async function load(): Promise<Campaign> {
 }
 
 /** Events from the server; after a gap the browser tells the last one it saw, and gets what changed since. */
-export function follow(campaign: Campaign, changed: (changes: Changes) => void, state: (words: string) => void): void {
+export function follow(campaign: Campaign, changed: (changes: Changes) => void, moved: (places: Places) => void, state: (words: string) => void): void {
   let source: EventSource, last = Date.now();
   const open = () => {
     source = new EventSource(`api/events?after=${campaign.number}`);
     source.onopen = () => { last = Date.now(); state(""); };
     source.onerror = () => { state("not connected: trying again"); if (source.readyState === EventSource.CLOSED) setTimeout(open, 2000); };
     source.addEventListener("delta", (e) => { last = Date.now(); changed(JSON.parse((e as MessageEvent).data)); });
+    source.addEventListener("places", (e) => { last = Date.now(); moved(JSON.parse((e as MessageEvent).data)); });
     source.addEventListener("beat", () => { last = Date.now(); });
     source.addEventListener("anew", () => location.reload()); // another campaign began here
   };

@@ -47,7 +47,7 @@ class Page {
     this.open(this.tab);
     const wanted = /n=(\d+)/.exec(location.hash);
     if (wanted) state.select(Number(wanted[1]));
-    if (campaign.live) follow(campaign, (changes) => this.update(changes), (words) => { this.connected = words; drawHead(state, words); });
+    if (campaign.live) follow(campaign, (changes) => this.update(changes), (places) => { campaign.place(places); this.tree.relaid(); }, (words) => { this.connected = words; drawHead(state, words); });
   }
 
   private update(changes: any): void {

@@ -1,5 +1,5 @@
 // The picture everybody knows, with what it never had: the noise band, error bars, and which steps are resolved.
-import { FAILED, FLYING, KEPT, Node } from "./data";
+import { FAILED, FLYING, KEPT, Node, PARKED } from "./data";
 import { pad, ticks, value } from "./format";
 import { Plane } from "./plane";
 import { State } from "./state";
@@ -42,7 +42,8 @@ export class RatchetView extends Plane {
     this.band(steps);
     this.edges(nodes);
     this.line(steps);
-    for (const node of nodes) if (node.verdict !== KEPT) this.dot(node);
+    const plain = this.crowd(nodes);
+    for (const node of nodes) if (node.verdict !== KEPT && !plain.has(node)) this.dot(node);
     for (const node of nodes) if (node.verdict === KEPT) this.dot(node);
     p.restore();
     this.labels(nodes);
@@ -136,6 +137,22 @@ export class RatchetView extends Plane {
     if (node.id === this.state.selected) this.ring(x, y, 9, this.c.accent);
     if (this.state.marked.includes(node.id)) this.ring(x, y, 11, this.c.setback, [3, 3]);
     if (node.id === this.hover) this.ring(x, y, 8, this.c.muted);
+  }
+  /** Ordinary parked nodes in one stroke of the pen: thousands of them, none special. Returns those that it drew. */
+  private crowd(nodes: Node[]): Set<Node> {
+    const p = this.pen, size = this.state.campaign.order.length > 400 ? 2 : 3, drawn = new Set<Node>(), s = this.state;
+    p.beginPath();
+    for (const node of nodes) {
+      if (node.verdict !== PARKED || node.mean === null || node.n > 1 || node.setback || node.id === s.selected || node.id === this.hover) continue;
+      if (s.marked.includes(node.id) || !s.matches(node.id)) continue;
+      const x = this.sx(this.x(node)), y = this.sy(node.mean);
+      if (this.clampY(node.mean) !== y) continue;
+      drawn.add(node);
+      if (x < -5 || x > this.width + 5) continue;
+      p.moveTo(x + size, y); p.arc(x, y, size, 0, 7);
+    }
+    p.fillStyle = this.c.parked; p.fill();
+    return drawn;
   }
   private bar(node: Node, x: number): void { // the mean's standard error
     const p = this.pen, noise = node.sd ?? this.state.campaign.head.noise;

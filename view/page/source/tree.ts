@@ -97,7 +97,7 @@ export class TreeView extends Plane {
   private above(id: number): [number, number] | null {
     const at = this.places.get(id);
     if (at) return at;
-    const fold = this.folds.find((f) => f.nodes.includes(id));
+    const fold = this.state.folded ? this.state.campaign.foldOf.get(id) : undefined;
     return fold ? [fold.x, fold.y] : null;
   }
   private dot(node: Node, small: boolean, size: number): void {
@@ -214,7 +214,7 @@ export class TreeView extends Plane {
   }
   relaid(): void { this.map = null; if (this.fitted) this.fit(); else this.draw(); }
   show(id: number): void {
-    const at = this.places.get(id) ?? (() => { const f = this.folds.find((fold) => fold.nodes.includes(id)); return f ? [f.x, f.y] : null; })();
+    const at = this.above(id);
     if (at) this.reveal(at[0], at[1]);
   }
 }
