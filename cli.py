@@ -13,7 +13,7 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .trainer.doctor import Check
     from .view.live import LiveScreen
     from .view.plain_screen import PlainScreen
+    from .view.sinks import Sink
 
     Screen = LiveScreen | PlainScreen
 
@@ -121,6 +122,7 @@ def _run_campaign(
 ) -> None:
     from .storage.journal import SqliteJournal
     from .view.live import open_screen
+    from .view.sinks import open_sink
 
     workspace.check_journal(repository)
     journal = SqliteJournal.create(workspace.journal_path)
@@ -133,14 +135,20 @@ def _run_campaign(
         clock=time.time,
         ends=time.time() + limits.hours * 3600 if limits.hours is not None else None,
     )
+    sinks: list[Sink] = []
     try:
-        campaign = _campaign(workspace, repository, settings, journal, screen, seed=1 if seed is None else seed)
+        for name in settings.view.sinks:
+            sinks.append(open_sink(name, campaign=workspace.folder.name, folder=workspace.state, say=screen.note))
+        first = 1 if seed is None else seed
+        campaign = _campaign(workspace, repository, settings, journal, screen, seed=first, sinks=sinks)
         with screen:
             if crashed:
                 screen.note("the last run ended without a stop; going on where it was")
             asyncio.run(_drive(campaign, screen))
     finally:
         journal.close()
+        for sink in sinks:
+            sink.close()
 
 
 def _campaign(
@@ -151,6 +159,7 @@ def _campaign(
     screen: Screen,
     *,
     seed: int,
+    sinks: Sequence[Sink] = (),
 ) -> Campaign:
     # LangGraph reads these when it is imported: strict checkpoints, and no word to any tracing service.
     os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
@@ -169,7 +178,7 @@ def _campaign(
         coder=OfflineCoder(),
         trainer=_trainer(workspace, repository, settings, screen),
         clock=time.time,
-        observers=(screen,),
+        observers=(screen, *sinks),
         inbox=workspace.inbox,
     )
     return Campaign(
@@ -384,6 +393,18 @@ def serve(
     typer.echo(f"http://127.0.0.1:{opened.getsockname()[1]}/#token={token}   (Ctrl-C ends it)")
     sys.stdout.flush()
     answer(reading, opened, token=token, others=others)
+
+
+@app.command()
+def watch(folder: Dir = HERE) -> None:
+    """The campaign in this terminal: tree, detail, diff, log, and what is in flight; q ends it."""
+    from .storage.reading import WorkspaceReading
+    from .storage.workspace import Workspace
+    from .view.watch_app import WatchApp
+
+    if not (sys.stdout.isatty() and sys.stdin.isatty()):
+        raise WrongUse("watch needs a terminal; elsewhere: ratchetree status, tree, show, or serve")
+    WatchApp(WorkspaceReading(Workspace(folder))).run()
 
 
 @app.command()

@@ -121,6 +121,12 @@ class LimitSettings(_Table):
     gpu_hours: float | None = Field(default=None, gt=0)  # slot hours spent training, all trials together
 
 
+class ViewSettings(_Table):
+    """Who else is told."""
+
+    sinks: tuple[str, ...] = ()  # tools that trials and verdicts are logged to: tensorboard, trackio, wandb, mlflow
+
+
 class Settings(_Table):
     """The whole of `ratchetree.toml`."""
 
@@ -131,6 +137,7 @@ class Settings(_Table):
     agents: AgentsSettings = AgentsSettings()
     trainer: TrainerSettings = TrainerSettings()
     limits: LimitSettings = LimitSettings()
+    view: ViewSettings = ViewSettings()
 
     @property
     def metric(self) -> Metric:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import socket
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -18,6 +19,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -222,9 +224,9 @@ class Listener(threading.Thread):
 
 
 def number(folder: Path) -> int:
-    """The journal's last event."""
-    *_, (last, _event) = SqliteJournal.read(folder / ".ratchetree" / "journal.db").since(0)
-    return last
+    """The number of the journal's last event."""
+    with closing(sqlite3.connect(folder / ".ratchetree" / "journal.db")) as connection:
+        return int(connection.execute("SELECT max(number) FROM events").fetchone()[0])
 
 
 def experiments(after: int, count: int) -> dict[int, list[Any]]:
