@@ -55,6 +55,10 @@ _NO_METRIC = {"exp", "exp_id", "id", "iter", "iteration", "step", "steps", "num"
 _METRICS = ("val_bpb", "val_loss", "bpb", "loss", "ppl", "perplexity", "score", "metric", "value", "accuracy", "acc")
 _UP = re.compile(r"acc|score|reward|return|f1|auc|bleu|rouge|pass|win|throughput|speedup|sharpe|r2|iou|psnr", re.I)
 _DOWN = re.compile(r"loss|bpb|ppl|perplex|err|mse|mae|rmse|wer|cer|latency|time|seconds|cost|nll", re.I)
+_NOTHING = {"", "-", "--", "n/a", "na", "none", "null", "crash", "failed", "oom", "timeout", "error", "?"}
+"""What a cell without a number may say."""
+_CODES = (0.0, 100.0, 999.0)
+"""Numbers that people write for a crash."""
 _UNNAMED = ["commit", "metric", "memory_gb", "status", "description"]
 """The field's columns, for a table without a header."""
 
@@ -168,7 +172,7 @@ def _metric_column(
         raise WrongUse(f"--metric {wanted!r} is no column of the table; there are: {', '.join(header)}")
     taken = {index for index in at.values() if index is not None}
     free = [i for i in range(len(header)) if i not in taken and header[i] not in _NO_METRIC]
-    numeric = [i for i in free if cells and sum(_number(_at(row, i)) is not None for _, row in cells) * 2 > len(cells)]
+    numeric = [i for i in free if _is_numeric([_at(row, i) for _, row in cells])]
     known = [header.index(name) for name in _METRICS if name in header and header.index(name) in numeric]
     if known:
         return known[0]
@@ -178,21 +182,26 @@ def _metric_column(
     raise WrongUse(f"the metric {what}: name it with --metric NAME")
 
 
+def _is_numeric(column: list[str]) -> bool:
+    """Whether a column holds numbers, apart from what stands for none."""
+    numbers = sum(_number(cell) is not None for cell in column)
+    return numbers > 0 and all(_number(cell) is not None or cell.lower() in _NOTHING for cell in column)
+
+
 def _rows(
     cells: list[tuple[int, list[str]]], at: dict[str, int | None], column: int, findings: Findings
 ) -> Iterator[Row]:
     strange, unfinished, uncoded = [], [], []
-    values = [v for _, row in cells if (v := _number(_at(row, column))) is not None and math.isfinite(v) and v]
-    typical = sorted(map(abs, values))[len(values) // 2] if values else 0.0
+    values = [v for _, row in cells if (v := _number(_at(row, column))) is not None and math.isfinite(v)]
+    sizes = sorted(abs(v) for v in values if v not in _CODES) or sorted(map(abs, values))
+    typical = sizes[len(sizes) // 2] if sizes else 0.0
     for line, row in cells:
         word = _at(row, at["status"]).lower().replace(" ", "-").replace("_", "-")
         if word in _UNFINISHED:
             unfinished.append(line)
             continue
         value = _number(_at(row, column))
-        coded = (
-            value is None or not math.isfinite(value) or (value in (0.0, 100.0, 999.0) and not _near(value, typical))
-        )
+        coded = value is None or not math.isfinite(value) or (value in _CODES and not _near(value, typical))
         status = _STATUS.get(word) or _STATUS.get(word.split("-")[0])
         if status is None and at["status"] is not None:
             strange.append(f"line {line}: {word[:20] or 'empty'}")

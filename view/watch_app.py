@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 from textual.app import App, ComposeResult
 from textual.binding import Binding, BindingType
-from textual.containers import Horizontal, Vertical, VerticalScroll
+from textual.containers import Horizontal, VerticalScroll
 from textual.widgets import Footer, OptionList, Static
 from textual.widgets.option_list import Option
 
@@ -37,11 +37,10 @@ class WatchApp(App[None]):
     """Arrows walk the rows; what is under the cursor is shown at the right."""
 
     CSS = """
-    #status { height: auto; max-height: 12; padding: 0 1; border-bottom: solid $primary-darken-2; }
-    #rows { width: 3fr; height: 1fr; border: none; }
+    #status { height: auto; max-height: 7; padding: 0 1; border-bottom: solid $primary-darken-2; }
+    #rows { width: 3fr; height: 1fr; border: none; text-wrap: nowrap; text-overflow: ellipsis; }
     #side { width: 4fr; border-left: solid $primary-darken-2; padding: 0 1; }
     #flying { height: auto; max-height: 10; padding: 0 1; border-top: solid $primary-darken-2; }
-    Screen.-narrow #side { width: 1fr; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("q", "quit", "quit"),
@@ -68,8 +67,7 @@ class WatchApp(App[None]):
             yield OptionList(id="rows", markup=False)
             with VerticalScroll(id="side"):
                 yield Static(id="detail")
-        with Vertical():
-            yield Static(id="flying")
+        yield Static(id="flying")
         yield Footer()
 
     def on_mount(self) -> None:

@@ -19,7 +19,7 @@ export class Controls {
 
   campaign(): HTMLElement | null {
     if (!this.state.campaign.live) return null;
-    if (!this.token) return h("span", { class: "quiet" }, "read only (the link printed by `ratchetree serve` has the controls)");
+    if (!this.token) return h("small", { class: "quiet" }, "read only (the link printed by `ratchetree serve` has the controls)");
     const button = (ask: string, words: string, question: string) => h("button", { onclick: () => this.confirm(ask, null, question) }, words);
     return h("span", { class: "buttons" }, button("pause", "pause", "Begin nothing new until it is resumed?"), button("resume", "resume", "Go on?"),
       button("stop", "stop", "Stop after the trials that run now?"));

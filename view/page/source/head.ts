@@ -65,8 +65,8 @@ function gantt(state: State): void {
     free[slot] = stop;
     if (stop < begin) continue;
     const verdict = c.nodes.get(id)?.verdict ?? 1;
-    bars.push(svg("rect", { x: x(stop - seconds), y: slot * 9 + 1, width: Math.max(1, x(stop) - x(stop - seconds) - 0.5), height: 7, class: `v${verdict}` }, svg("title", {}, `${pad(id)} trial ${trial}: ${duration(seconds)}`)));
+    bars.push(svg("rect", { x: x(stop - seconds), y: slot * 6 + 1, width: Math.max(1, x(stop) - x(stop - seconds) - 0.5), height: 4.5, class: `v${verdict}` }, svg("title", {}, `${pad(id)} trial ${trial}: ${duration(seconds)}`)));
   }
   const rows = Math.min(free.length, 8), busy = spans.reduce((sum, s) => sum + Math.min(s[3], s[2] - begin), 0) / ((end - begin || 1) * free.length);
-  swap(box, h("span", { class: "quiet" }, `slots, last ${duration(end - begin)}: ${Math.min(100, Math.round(100 * busy))} % busy`), svg("svg", { viewBox: `0 0 ${W} ${rows * 9}`, preserveAspectRatio: "none", role: "img", "aria-label": `training in ${free.length} slots`, height: rows * 9 }, bars) as any);
+  swap(box, h("span", { class: "quiet" }, `slots, last ${duration(end - begin)}: ${Math.min(100, Math.round(100 * busy))} % busy`), svg("svg", { viewBox: `0 0 ${W} ${rows * 6}`, preserveAspectRatio: "none", role: "img", "aria-label": `training in ${free.length} slots`, height: rows * 6 }, bars) as any);
 }
