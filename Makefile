@@ -4,11 +4,16 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: deps system test test-fast lint demo bench clean page
+.PHONY: deps system test test-fast lint demo bench clean page picture bench-page
 
 deps: $(STAMP)
 
+# The page's tests drive Debian's Chromium. Where it cannot be installed they are skipped, and say so.
+CHROMIUM = command -v chromium >/dev/null && command -v chromedriver >/dev/null
 $(STAMP): pyproject.toml
+	@$(CHROMIUM) || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
+	  { apt-get install -y -qq chromium chromium-driver || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver; }; } \
+	  >/dev/null 2>&1; } || echo 'no Chromium here, and it cannot be installed: the tests of the page will be skipped'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train,dev]'
 	$(MAKE) --no-print-directory system
@@ -55,6 +60,16 @@ demo: deps
 # The page's script and style, from readable sources; needs npm. What is built is committed.
 page:
 	cd view/page && npm install --silent --no-audit --no-fund --no-package-lock && npm run --silent build
+
+# The README's picture: a real campaign of about a quarter of an hour, drawn.
+picture: deps
+	rm -rf build/picture
+	$(BIN)/ratchetree init build/picture
+	$(BIN)/ratchetree run build/picture --policy beam --experiments 60 --seconds 5
+	$(BIN)/ratchetree plot build/picture --out ratchet.png
+
+bench-page: deps
+	$(BIN)/python tests/bench/page.py
 
 bench: deps
 	$(BIN)/python tests/bench/orchestration.py --experiments 2000
