@@ -56,6 +56,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 HERE = Path()
 TASKS = ("gpt-cpu", "command")
 FORMATS = ("tsv", "json", "graphml")
+_LINES = 12  # of each kind that an import prints
 PICTURES = ("ratchet", "tree", "experiments", "hours", "dollars")
 
 
@@ -491,8 +492,10 @@ def import_(
         ("left out", findings.left_out),
         ("DISAGREE", findings.disagree),
     ):
-        for line in lines:
+        for line in lines[:_LINES]:
             typer.echo(f"{words:<9} {line}")
+        if len(lines) > _LINES:
+            typer.echo(f"{words:<9} and {len(lines) - _LINES} more of this kind (--json lists all)")
     where = shlex.quote(str(folder))
     typer.echo(f"{folder} is ready; every score in it is self-reported. Look: ratchetree serve {where}")
     status(folder)

@@ -62,6 +62,7 @@ _SEED_ONLY = re.compile(
     r"^repeat (?:the )?(?:baseline|best|run)|\bnoise (?:floor|check|test)\b",
     re.I,
 )
+_CODE = (".py", ".toml", ".yaml", ".yml", ".c", ".cpp", ".cu", ".cuh", ".h", ".rs", ".go", ".js", ".ts", ".jl")
 _CALL = ModelCall(backend="import")
 
 
@@ -89,11 +90,11 @@ def import_run(source: Path, folder: Path, wishes: Wishes, *, version: str, now:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise WrongUse(f"{folder} exists and is not an empty folder: give a new one")
     findings = Findings()
-    table_path, git = _look(source, wishes, findings)
+    found, git = _look(source, wishes)
     root = None
-    if table_path is not None:
-        table = read_table(_text(table_path), findings, metric=wishes.metric, direction=wishes.direction)
-        findings.read.append(f"{len(table.rows)} rows of {table_path.name}")
+    if found is not None:
+        table = read_table(_text(found), findings, metric=wishes.metric, direction=wishes.direction)
+        findings.read.append(f"{len(table.rows)} rows of {found.name}")
     else:
         assert git is not None
         root = _root(git, wishes, findings)
@@ -106,8 +107,8 @@ def import_run(source: Path, folder: Path, wishes: Wishes, *, version: str, now:
         root = _root_commit(git, root, attempts, wishes, findings)
         _compare_with_git(attempts, git, root, findings)
     noise = wishes.noise if wishes.noise is not None else _noise(attempts, findings)
-    workspace = _make(folder, table, attempts, git, root, findings, source=table_path or source)
-    events = _events(workspace, table, attempts, root, noise=noise, version=version, now=now, preset="naive")
+    workspace = _make(folder, table, attempts, git, root, findings, source=found)
+    events = _events(workspace, table, attempts, root, noise=noise, version=version)
     _write(workspace, events, attempts)
     return findings
 
@@ -115,26 +116,35 @@ def import_run(source: Path, folder: Path, wishes: Wishes, *, version: str, now:
 # -- reading ------------------------------------------------------------------------------------------------------
 
 
-def _look(source: Path, wishes: Wishes, findings: Findings) -> tuple[Path | None, ForeignGit | None]:
-    """The table and the repository, whichever are there."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _File:
+    name: str
+    raw: bytes
+
+
+def _look(source: Path, wishes: Wishes) -> tuple[_File | None, ForeignGit | None]:
+    """The table (in the folder, or committed) and the repository, whichever are there."""
     if not source.exists():
         raise WrongUse(f"{source} is not there: give a repository, or a results.tsv")
     if source.is_file():
-        return source, None
+        return _File(name=source.name, raw=source.read_bytes()), None
     git = ForeignGit(source) if (source / ".git").exists() or (source / "HEAD").exists() else None
-    table = wishes.results or next((source / name for name in _TABLES if (source / name).exists()), None)
-    if table is not None and not table.is_file():
-        raise WrongUse(f"--results {table} is no file")
-    if table is None and git is None:
+    path = wishes.results or next((source / name for name in _TABLES if (source / name).exists()), None)
+    if path is not None:
+        if not path.is_file():
+            raise WrongUse(f"--results {path} is no file")
+        return _File(name=path.name, raw=path.read_bytes()), git
+    if git is None:
         raise WrongUse(f"{source} is neither a git repository nor has it a {_TABLES[0]}: name the table with --results")
-    return table, git
+    committed = ((name, git.text(git.head, name)) for name in _TABLES)
+    return next((_File(name=name, raw=text.encode()) for name, text in committed if text), None), git
 
 
-def _text(path: Path) -> str:
-    raw = path.read_bytes()
-    if b"\0" in raw[:4096] and not raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise WrongUse(f"{path} is no text: give a table like results.tsv")
-    return raw.decode("utf-16" if raw.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8", "replace")
+def _text(file: _File) -> str:
+    wide = file.raw.startswith((b"\xff\xfe", b"\xfe\xff"))
+    if b"\0" in file.raw[:4096] and not wide:
+        raise WrongUse(f"{file.name} is no text: give a table like results.tsv")
+    return file.raw.decode("utf-16" if wide else "utf-8", "replace")
 
 
 def _with_root_first(table: Table, findings: Findings) -> list[Row]:
@@ -151,7 +161,9 @@ def _with_root_first(table: Table, findings: Findings) -> list[Row]:
 def _attempts(rows: Sequence[Row], git: ForeignGit | None, findings: Findings, *, now: float) -> list[_Attempt]:
     attempts: list[_Attempt] = []
     taken: set[str] = set()
-    words, gone, twice = [], [], []
+    words: list[str] = []
+    gone: list[str] = []
+    twice: list[str] = []
     last, time = 0, 0.0
     for i, row in enumerate(rows):
         commit = git.find(row.commit) if git else None
@@ -210,12 +222,12 @@ def _root_commit(
 def _compare_with_git(attempts: list[_Attempt], git: ForeignGit, root: Commit, findings: Findings) -> None:
     """Say where the rule and git's parents differ, and what no row speaks of."""
     row_of = {a.commit.sha: i for i, a in enumerate(attempts) if a.commit} | {root.sha: 0}
-    tree_of = {i: git.commits[sha].tree for sha, i in row_of.items()}
+    sha_of = {i: sha for sha, i in row_of.items()}
     for i, attempt in enumerate(attempts):
-        if not i or attempt.commit is None or attempt.parent not in tree_of or not attempt.commit.parents:
+        if not i or attempt.commit is None or attempt.parent not in sha_of or not attempt.commit.parents:
             continue
         actual = git.commits.get(attempt.commit.parents[0])
-        if actual is not None and actual.tree != tree_of[attempt.parent]:
+        if actual is not None and not _same_code(git, actual.sha, sha_of[attempt.parent]):
             row = row_of.get(actual.sha)
             is_at = f"{row:04d}" if row is not None else f"{actual.sha[:7]}, which no row names"
             findings.disagree.append(
@@ -225,6 +237,12 @@ def _compare_with_git(attempts: list[_Attempt], git: ForeignGit, root: Commit, f
     silent = [commit.sha[:7] for commit in git.line(git.head, root.sha) if commit.sha not in row_of]
     if silent:
         findings.left_out.append(f"{len(silent)} commits that no row names: {', '.join(silent[:6])}")
+
+
+def _same_code(git: ForeignGit, one: str, other: str) -> bool:
+    """Whether two commits hold the same code: tables and notes are often committed in between."""
+    same = one == other or git.commits[one].tree == git.commits[other].tree
+    return same or not any(path.endswith(_CODE) for path in git.changed(one, other))
 
 
 def _noise(attempts: list[_Attempt], findings: Findings) -> float | None:
@@ -257,7 +275,7 @@ def _make(
     root: Commit | None,
     findings: Findings,
     *,
-    source: Path,
+    source: _File | None,
 ) -> Workspace:
     """The folder with its repository, main at the root, and ratchetree.toml."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -266,7 +284,8 @@ def _make(
     if git is None or root is None:
         (folder / "program.md").write_text("Imported from a table of results: there is no code here to go on from.\n")
         _write_toml(folder, table, editable)
-        (folder / source.name).write_bytes(source.read_bytes())
+        assert source is not None
+        (folder / source.name).write_bytes(source.raw)
         git_in(folder, "add", "--all")
         git_in(folder, "commit", "--quiet", "--message", f"Imported from {source.name}")
         findings.left_out.append("code: a table alone has none, so `ratchetree run` has nothing to go on from")
@@ -307,8 +326,6 @@ def _events(
     *,
     noise: float | None,
     version: str,
-    now: float,
-    preset: str,
 ) -> list[Event]:
     repository, settings = workspace.repository(), workspace.settings()
     root_commit = root.sha if root else repository.main()
@@ -324,7 +341,7 @@ def _events(
             root_commit=root_commit,
             root_digest=digest(repository.sources(root_commit)) if has_code else "",
             policy="imported",
-            preset=preset,
+            preset="naive",
             settings=settings.model_dump_json(exclude_defaults=True),
             machine=Machine(host="not known", cpu="", cpus=0, memory_gb=0.0),
             noise=noise,
@@ -336,8 +353,8 @@ def _events(
         events += _experiment(i, attempt, commit, incumbent, metric, repository if has_code else None, root_commit)
         if attempt.row.status == "keep" and attempt.row.value is not None:
             incumbent = attempt.row.value
-    events += _closures(attempts, now) if root else []
-    events.append(CampaignStopped(time=max(now, events[-1].time), reason="imported"))
+    events += _closures(attempts) if root else []
+    events.append(CampaignStopped(time=attempts[-1].time, reason="imported"))
     return events
 
 
@@ -432,7 +449,7 @@ def _reason(i: int, row: Row, incumbent: float | None, metric: Metric) -> str:
     return f"{done} by the imported run: {metric.name} {row.value:.6f} against {incumbent:.6f}, {words}"
 
 
-def _closures(attempts: list[_Attempt], now: float) -> list[Event]:
+def _closures(attempts: list[_Attempt]) -> list[Event]:
     """Nothing can go on from a node whose files are not known."""
     events: list[Event] = []
     for i, attempt in enumerate(attempts):
@@ -443,7 +460,7 @@ def _closures(attempts: list[_Attempt], now: float) -> list[Event]:
         if closed != above:
             ask = Ask.CLOSE if closed else Ask.REOPEN
             request = Request(id=f"import-{i:04d}", ask=ask, node=i, note="its files were not in the imported run")
-            events.append(Requested(time=max(now, attempts[-1].time), request=request))
+            events.append(Requested(time=attempts[-1].time, request=request))
     return events
 
 

@@ -148,6 +148,14 @@ def test_a_table_alone_becomes_a_campaign_with_self_reported_scores(tmp_path: Pa
         workspace.check_code(workspace.repository())
 
 
+def test_the_h100_run_of_march_is_read_as_everybody_knows_it(tmp_path: Path) -> None:
+    tree, findings, _ = bring(Path(__file__).parents[1] / "search" / "data" / "h100_mar8_results.tsv", tmp_path / "run")
+    assert (tree.experiments, tree.counts[KEPT], tree.counts[PARKED], tree.counts[FAILED]) == (125, 22, 102, 1)
+    assert (tree.node(0).values, tree.node(tree.incumbent).values) == ((0.997900,), (0.969686,))
+    assert tree.noise == pytest.approx((0.973799 - 0.973104) / math.sqrt(2))  # "random seed 42 to 137"
+    assert findings.disagree == []
+
+
 @pytest.fixture
 def theirs(tmp_path: Path, git: Git) -> Path:
     """An autoresearch run as it is left: keeps on a branch, a discard reset away, one that is gone, and the table."""
