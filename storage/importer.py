@@ -13,46 +13,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from ..search.errors import WrongUse
-from ..search.events import (
-    CampaignStarted,
-    CampaignStopped,
-    Committed,
-    Event,
-    Judged,
-    Planned,
-    Requested,
-    Scored,
-    Selected,
-    Settled,
-    Trained,
-    Written,
-    experiment_of,
-)
-from ..search.life import note_text, slug
-from ..search.model import (
-    Ask,
-    Direction,
-    Expansion,
-    ExpansionKind,
-    Failure,
-    FailureKind,
-    Idea,
-    Machine,
-    Metric,
-    ModelCall,
-    Request,
-    ScoreReport,
-    TrialReport,
-    Verdict,
-    digest,
-)
-from ..search.patch import count_lines
+from ..search.events import CampaignStarted, Event, Settled, experiment_of
+from ..search.life import note_text
+from ..search.model import Direction
 from .foreign_git import Commit, ForeignGit, rows_of
+from .import_events import Attempt, events_of_run
 from .journal import SqliteJournal
-from .repository import MAIN, PINS, GitRepository
+from .repository import MAIN, PINS
 from .results_table import Findings, Row, Table, read_table
 from .workspace import Workspace, git_in
 
@@ -63,7 +32,6 @@ _SEED_ONLY = re.compile(
     re.I,
 )
 _CODE = (".py", ".toml", ".yaml", ".yml", ".c", ".cpp", ".cu", ".cuh", ".h", ".rs", ".go", ".js", ".ts", ".jl")
-_CALL = ModelCall(backend="import")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,14 +43,6 @@ class Wishes:
     results: Path | None = None  # the table
     root: str | None = None  # the commit the run began at
     noise: float | None = None  # sd between trials of one node
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Attempt:
-    row: Row
-    commit: Commit | None
-    parent: int  # by rule: the last keep
-    time: float
 
 
 def import_run(source: Path, folder: Path, wishes: Wishes, *, version: str, now: float) -> Findings:
@@ -108,7 +68,7 @@ def import_run(source: Path, folder: Path, wishes: Wishes, *, version: str, now:
         _compare_with_git(attempts, git, root, findings)
     noise = wishes.noise if wishes.noise is not None else _noise(attempts, findings)
     workspace = _make(folder, table, attempts, git, root, findings, source=found)
-    events = _events(workspace, table, attempts, root, noise=noise, version=version)
+    events = events_of_run(workspace, table, attempts, root, noise=noise, version=version)
     _write(workspace, events, attempts)
     return findings
 
@@ -158,8 +118,8 @@ def _with_root_first(table: Table, findings: Findings) -> list[Row]:
     return [rows.pop(first), *rows]
 
 
-def _attempts(rows: Sequence[Row], git: ForeignGit | None, findings: Findings, *, now: float) -> list[_Attempt]:
-    attempts: list[_Attempt] = []
+def _attempts(rows: Sequence[Row], git: ForeignGit | None, findings: Findings, *, now: float) -> list[Attempt]:
+    attempts: list[Attempt] = []
     taken: set[str] = set()
     words: list[str] = []
     gone: list[str] = []
@@ -177,7 +137,7 @@ def _attempts(rows: Sequence[Row], git: ForeignGit | None, findings: Findings, *
         elif commit:
             taken.add(commit.sha)
         time = max(time, _time(row.time) or (commit.time if commit else 0.0))
-        attempts.append(_Attempt(row=row, commit=commit, parent=last, time=time))
+        attempts.append(Attempt(row=row, commit=commit, parent=last, time=time))
         if row.status == "keep":
             last = i
     findings.count(findings.left_out, gone, "whose commit is not in the repository (reset away and swept): no diff")
@@ -205,7 +165,7 @@ def _root(git: ForeignGit, wishes: Wishes, findings: Findings) -> Commit:
 
 
 def _root_commit(
-    git: ForeignGit, root: Commit | None, attempts: list[_Attempt], wishes: Wishes, findings: Findings
+    git: ForeignGit, root: Commit | None, attempts: list[Attempt], wishes: Wishes, findings: Findings
 ) -> Commit:
     """The commit of row 0; where the table does not name it, the parent of the first row that has one."""
     if wishes.root is not None or root is not None:
@@ -219,7 +179,7 @@ def _root_commit(
     return git.beginning(findings)
 
 
-def _compare_with_git(attempts: list[_Attempt], git: ForeignGit, root: Commit, findings: Findings) -> None:
+def _compare_with_git(attempts: list[Attempt], git: ForeignGit, root: Commit, findings: Findings) -> None:
     """Say where the rule and git's parents differ, and what no row speaks of."""
     row_of = {a.commit.sha: i for i, a in enumerate(attempts) if a.commit} | {root.sha: 0}
     sha_of = {i: sha for sha, i in row_of.items()}
@@ -245,7 +205,7 @@ def _same_code(git: ForeignGit, one: str, other: str) -> bool:
     return same or not any(path.endswith(_CODE) for path in git.changed(one, other))
 
 
-def _noise(attempts: list[_Attempt], findings: Findings) -> float | None:
+def _noise(attempts: list[Attempt], findings: Findings) -> float | None:
     """The spread of one tree's trials, as far as the run shows it: rows that changed the seed alone."""
     squares, rows = [], []
     for i, attempt in enumerate(attempts):
@@ -270,7 +230,7 @@ def _noise(attempts: list[_Attempt], findings: Findings) -> float | None:
 def _make(
     folder: Path,
     table: Table,
-    attempts: list[_Attempt],
+    attempts: list[Attempt],
     git: ForeignGit | None,
     root: Commit | None,
     findings: Findings,
@@ -318,153 +278,7 @@ def _write_toml(folder: Path, table: Table, editable: list[str], *, uv: bool = F
     )
 
 
-def _events(
-    workspace: Workspace,
-    table: Table,
-    attempts: list[_Attempt],
-    root: Commit | None,
-    *,
-    noise: float | None,
-    version: str,
-) -> list[Event]:
-    repository, settings = workspace.repository(), workspace.settings()
-    root_commit = root.sha if root else repository.main()
-    has_code = root is not None and not _missing(repository, root_commit)
-    metric = Metric(name=table.metric, direction=table.direction)
-    began = attempts[0].time
-    events: list[Event] = [
-        CampaignStarted(
-            time=began,
-            version=version,
-            seed=0,
-            metric=metric,
-            root_commit=root_commit,
-            root_digest=digest(repository.sources(root_commit)) if has_code else "",
-            policy="imported",
-            preset="naive",
-            settings=settings.model_dump_json(exclude_defaults=True),
-            machine=Machine(host="not known", cpu="", cpus=0, memory_gb=0.0),
-            noise=noise,
-        )
-    ]
-    incumbent = attempts[0].row.value
-    for i, attempt in enumerate(attempts):
-        commit = attempt.commit.sha if attempt.commit else None
-        events += _experiment(i, attempt, commit, incumbent, metric, repository if has_code else None, root_commit)
-        if attempt.row.status == "keep" and attempt.row.value is not None:
-            incumbent = attempt.row.value
-    events += _closures(attempts) if root else []
-    events.append(CampaignStopped(time=attempts[-1].time, reason="imported"))
-    return events
-
-
-def _missing(repository: GitRepository, commit: str) -> bool:
-    try:
-        repository.sources(commit)
-    except WrongUse:
-        return True
-    return False
-
-
-def _experiment(
-    i: int,
-    attempt: _Attempt,
-    commit: str | None,
-    incumbent: float | None,
-    metric: Metric,
-    repository: GitRepository | None,
-    root: str,
-) -> list[Event]:
-    """All events of one row; of the root without selection, plan and commit."""
-    row, time, events = attempt.row, attempt.time, list[Event]()
-    common: dict[str, Any] = {"time": time, "experiment": i}
-    if i:
-        title = " ".join(row.description.split())
-        idea = Idea(title=title[:300], hypothesis="", mechanism="", category="imported", brief=row.description)
-        events.append(Selected(**common, options=(Expansion(node=attempt.parent),)))
-        events.append(Planned(**common, parent=attempt.parent, asked=ExpansionKind.IMPROVE, outcome=idea, call=_CALL))
-        if commit is not None:
-            events += _code(common, commit, root, attempt, repository)
-            events.append(Committed(**common, attempt=0, commit=commit))
-    failure = None
-    if row.status == "crash":
-        failure = Failure(kind=row.failure or FailureKind.CRASH, message=row.description.splitlines()[0][:300])
-    if row.memory_mb or row.seconds or row.value is not None:
-        report = TrialReport(
-            startup_seconds=0.0, train_seconds=row.seconds, cpu_seconds=0.0, peak_memory_mb=row.memory_mb
-        )
-        events.append(Trained(**common, trial=0, seed=0, seconds=row.seconds, outcome=failure or report))
-    if row.value is not None:
-        events.append(Scored(**common, trial=0, seconds=0.0, outcome=ScoreReport(value=row.value, by="printed")))
-    verdict = {"keep": Verdict.KEPT, "discard": Verdict.PARKED, "crash": Verdict.FAILED}[row.status]
-    events.append(
-        Judged(
-            **common,
-            verdict=verdict,
-            reason=_reason(i, row, incumbent, metric),
-            against=attempt.parent,
-            failure=failure,
-        )
-    )
-    branch = f"parked/{i:04d}-{slug(row.description)}" if commit and verdict is Verdict.PARKED else None
-    main = (root if i == 0 else commit) if verdict is Verdict.KEPT else None
-    events.append(Settled(**common, main=main, branch=branch))
-    return events
-
-
-def _code(
-    common: dict[str, Any], commit: str, root: str, attempt: _Attempt, repository: GitRepository | None
-) -> list[Event]:
-    if repository is None or _missing(repository, commit):
-        return []
-    assert attempt.commit is not None
-    parent = attempt.commit.parents[0] if attempt.commit.parents else root
-    after = repository.sources(commit)
-    before = repository.sources(parent) if not _missing(repository, parent) else after
-    added, removed = count_lines(before, after)
-    return [
-        Written(
-            **common,
-            attempt=0,
-            patch=None,
-            failure=None,
-            digest=digest(after),
-            lines_added=added,
-            lines_removed=removed,
-            call=_CALL,
-        )
-    ]
-
-
-def _reason(i: int, row: Row, incumbent: float | None, metric: Metric) -> str:
-    if i == 0:
-        return "the imported run's first row"
-    if row.value is None:
-        return "the imported run has no score for it"
-    if incumbent is None:
-        return f"{metric.name} {row.value:.6f}"
-    gain = metric.gain(incumbent, row.value)
-    words = f"better by {gain:.6f}" if gain > 0 else f"worse by {-gain:.6f}" if gain < 0 else "no better"
-    done = "kept" if row.status == "keep" else "set aside"
-    return f"{done} by the imported run: {metric.name} {row.value:.6f} against {incumbent:.6f}, {words}"
-
-
-def _closures(attempts: list[_Attempt]) -> list[Event]:
-    """Nothing can go on from a node whose files are not known."""
-    events: list[Event] = []
-    for i, attempt in enumerate(attempts):
-        if not i:
-            continue
-        closed = attempt.commit is None
-        above = attempt.parent != 0 and attempts[attempt.parent].commit is None
-        if closed != above:
-            ask = Ask.CLOSE if closed else Ask.REOPEN
-            request = Request(id=f"import-{i:04d}", ask=ask, node=i, note="its files were not in the imported run")
-            events.append(Requested(time=attempts[-1].time, request=request))
-    return events
-
-
-def _write(workspace: Workspace, events: list[Event], attempts: list[_Attempt]) -> None:
+def _write(workspace: Workspace, events: list[Event], attempts: list[Attempt]) -> None:
     """Pins, branches, notes, main, and the journal last: it makes the folder a campaign."""
     repository = workspace.repository()
     repository.ignore_own_files()
