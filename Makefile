@@ -8,12 +8,7 @@ STAMP := $(VENV)/.installed
 
 deps: $(STAMP)
 
-# The page's tests drive Debian's Chromium. Where it cannot be installed they are skipped, and say so.
-CHROMIUM = command -v chromium >/dev/null && command -v chromedriver >/dev/null
 $(STAMP): pyproject.toml
-	@$(CHROMIUM) || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null && \
-	  { apt-get install -y -qq chromium chromium-driver || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver; }; } \
-	  >/dev/null 2>&1; } || echo 'no Chromium here, and it cannot be installed: the tests of the page will be skipped'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[train,dev]'
 	$(MAKE) --no-print-directory system
@@ -25,6 +20,11 @@ system:
 	  && { apt-get install -y -qq bubblewrap >/dev/null 2>&1 \
 	       || { apt-get update -qq && apt-get install -y -qq bubblewrap; } >/dev/null; }; } \
 	  || echo 'bubblewrap is not installed: trials are confined by Landlock if the kernel has it (ratchetree doctor)'
+	@command -v chromium >/dev/null && command -v chromedriver >/dev/null \
+	  || { test "$$(id -u)" = 0 && command -v apt-get >/dev/null \
+	  && { apt-get install -y -qq chromium chromium-driver >/dev/null 2>&1 \
+	       || { apt-get update -qq && apt-get install -y -qq chromium chromium-driver; } >/dev/null; }; } \
+	  || echo 'chromium and chromedriver are not installed: the tests of the page are skipped'
 
 # The scripts in program/ are the user's to edit, not modules of ours: they are linted, but not typed.
 lint: deps
