@@ -270,6 +270,9 @@ class PageData:
             "failures": {str(kind): n for kind, n in chronicle.failures.items()},
             "stages": {str(node): stage for node, stage in chronicle.stages.items()},
             "sessions": chronicle.sessions,
+            "claim": plain(chronicle.claim.sentence, 400) if chronicle.claim else "",
+            "starved": chronicle.starved,
+            "screened": main.is_screened_only,
         }
 
     def _lay_out(self) -> None:

@@ -21,14 +21,15 @@ export function drawHead(state: State, connected: string): void {
     tile("won", "What was won", d.gain == null ? "–" : `${d.gain > 0 ? (c.min ? "−" : "+") : ""}${value(c, Math.abs(d.gain))}`,
       `${c.metric} ${value(c, root.mean)} → ${value(c, main.mean)} (${word} is better)${d.scorer !== "trusted" ? `, ${d.scorer}` : ""}`),
     tile(d.gain != null && interval != null && d.gain > interval ? "sure" : "unsure", "How sure", interval === null ? "?" : `± ${value(c, interval)}`,
-      `95 %; ${sure}. ${steps ? `${steps - unresolved} of ${steps} step${steps > 1 ? "s" : ""} of main resolved` : ""}${d.noise != null ? `, noise ${value(c, d.noise)} a trial${d.freedom ? "" : " (stated, not measured here)"}` : ""}`),
+      `95 %; ${sure}. ${steps ? `${steps - unresolved} of ${steps} step${steps > 1 ? "s" : ""} of main resolved` : ""}${d.noise != null ? `, noise ${value(c, d.noise)} a trial${d.freedom ? "" : " (stated, not measured here)"}` : ""}${d.screened ? "; main's score is the one trial it was picked by, so it flatters" : ""}${d.claim ? `. Confirmed: ${d.claim}` : ""}`),
     tile("where", "Where it went", String(judged),
       h("span", {}, sign("v2", `${SIGN[2]} ${kept} kept`), sign("v3", `${SIGN[3]} ${parked} parked`), sign("v4", `${SIGN[4]} ${failed} failed`), flying ? sign("v1", `${SIGN[1]} ${flying} in flight`) : null), "experiments"),
     tile("cost", "What it cost", d.ran > 0 ? duration(d.ran) : "not known", !(d.ran > 0) ? "the run wrote down no times and no prices" :
       `${d.per_hour ? `${d.per_hour.toPrecision(3)} an hour · ` : ""}training ${duration(d.trained)} · models ${d.dollars_unknown ? "unknown" : dollars(d.dollars)}${left ? ` · ${left}` : ""}`));
   swap(byId("warnings"), warnings(state, judged).map((words) => h("li", {}, words)));
-  gantt(state);
+  if (Date.now() - drawn > 1000) { drawn = Date.now(); gantt(state); }
 }
+let drawn = 0; // when the slots were drawn last: they need not keep up with every event
 
 const sign = (cls: string, words: string) => h("span", { class: `count ${cls}` }, words);
 function tile(cls: string, name: string, big: string, words: any, unit = ""): HTMLElement {
@@ -48,6 +49,7 @@ function warnings(state: State, judged: number): string[] {
   if (judged >= 10 && d.counts[3] / judged > 0.4) found.push(`${Math.round((100 * d.counts[3]) / judged)} % of the experiments failed: ${Object.entries(d.failures).map(([k, n]) => `${n} ${k}`).join(", ")}`);
   if (d.scorer !== "trusted") found.push(`scores are ${d.scorer}: ${d.scorer === "synthetic" ? "nothing was trained" : "nothing checked what the script printed"}`);
   if (d.noise == null && judged) found.push("the noise is not known: no trial was repeated, so no step can be called sure");
+  if (d.starved > 2) found.push(`${d.starved} runs were void, because the machine was taken from them`);
   if (d.running && d.updated && Date.now() / 1000 - d.updated > 3600) found.push(`no event for ${duration(Date.now() / 1000 - d.updated)}`);
   return found;
 }

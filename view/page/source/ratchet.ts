@@ -4,6 +4,8 @@ import { pad, ticks, value } from "./format";
 import { Plane } from "./plane";
 import { State } from "./state";
 
+const MOST_EDGES = 1500;
+
 export class RatchetView extends Plane {
   margins: [number, number, number, number] = [26, 24, 34, 68];
   private began = 0;
@@ -87,8 +89,9 @@ export class RatchetView extends Plane {
   }
   private edges(nodes: Node[]): void {
     const p = this.pen, c = this.state.campaign;
+    const seen = nodes.filter((n) => { const x = this.sx(this.x(n)); return x > 0 && x < this.width; });
     p.beginPath();
-    for (const n of nodes) {
+    for (const n of seen.length <= MOST_EDGES ? seen : []) { // more are a hairball
       const parent = n.parent === null ? null : c.nodes.get(n.parent);
       if (!parent || parent.mean === null || n.mean === null) continue;
       p.moveTo(this.sx(this.x(parent)), this.clampY(parent.mean)); p.lineTo(this.sx(this.x(n)), this.clampY(n.mean));

@@ -19,6 +19,7 @@ export async function drawSummary(state: State, box: HTMLElement): Promise<void>
   swap(box, h("h2", {}, "The morning summary"),
     h("p", { class: "lead" }, d.incumbent ? `${judged} experiments moved main ${s.moved.length} times: ${c.metric} ${value(c, root.mean)} → ${value(c, main.mean)}, ${value(c, d.gain)} better${interval}.` : `${judged} experiments, and main is still at the root (${value(c, root.mean)}).`,
       root.by in MARKS ? ` Scores are ${d.scorer}.` : ""),
+    d.claim ? h("p", { class: "lead" }, `Confirmed with new seeds: ${d.claim}`) : null,
     h("section", {}, h("h3", {}, "What improved main, and why"), moved.length ? h("ol", { class: "plain" }, moved) : h("p", { class: "quiet" }, "Nothing yet.")),
     h("section", {}, h("h3", {}, "Promising, and parked"), s.promising.length ? h("ul", { class: "plain" }, s.promising.map((id: number) => {
       const n = c.node(id), { text, word } = against(c, main.mean!, n.mean!);

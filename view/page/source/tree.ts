@@ -63,6 +63,7 @@ export class TreeView extends Plane {
   private edges(): void {
     const p = this.pen, c = this.state.campaign, main = new Set(c.path(c.head.incumbent ?? 0));
     const plain = new Path2D(), trunk = new Path2D(), promised = new Path2D(), chosen = new Path2D();
+    const tight = this.ky < 6; // too small for bends to be seen, too many to draw them
     const way = this.state.selected !== null && c.nodes.has(this.state.selected) ? new Set(c.path(this.state.selected)) : null;
     for (const [id, at] of this.places) {
       const node = c.nodes.get(id);
@@ -75,7 +76,7 @@ export class TreeView extends Plane {
       if (way?.has(id)) paths.push(chosen);
       for (const path of paths) {
         path.moveTo(x0, y0);
-        if (y0 === y1) path.lineTo(x1, y1);
+        if (y0 === y1 || tight) path.lineTo(x1, y1);
         else { const bend = Math.min(this.kx * 0.5, 22); path.bezierCurveTo(x0 + bend, y0, x0 + bend * 0.4, y1, x0 + bend * 1.4, y1); path.lineTo(x1, y1); }
       }
     }
