@@ -4,7 +4,7 @@ import { pad, ticks, value } from "./format";
 import { Plane } from "./plane";
 import { State } from "./state";
 
-const MOST_EDGES = 1500;
+const MOST_EDGES = 1500, MOST_LABELS = 30;
 
 export class RatchetView extends Plane {
   margins: [number, number, number, number] = [26, 24, 34, 68];
@@ -171,7 +171,7 @@ export class RatchetView extends Plane {
     p.font = "11px system-ui, sans-serif"; p.textAlign = "left"; p.textBaseline = "middle";
     const gains = nodes.filter((n) => n.verdict === KEPT && n.mean !== null && n.id);
     gains.sort((a, b) => (c.step(b.id)?.gain ?? 0) - (c.step(a.id)?.gain ?? 0));
-    for (const n of gains) { // the largest gains first, as long as there is room
+    for (const n of gains.slice(0, MOST_LABELS)) { // the largest gains first, as long as there is room
       const [x, y] = this.spot(n);
       if (x < this.margins[3] || x > this.width - 60 || y < this.margins[0] || y > this.height - this.margins[2]) continue;
       // Labels run up at 30 degrees: what counts is the distance across and along that line.

@@ -131,6 +131,11 @@ export class TreeView extends Plane {
     if (x < -40 || x > this.width + 40 || y < -20 || y > this.height + 20) return;
     const hits = this.state.filtering ? nodes.filter((id) => this.state.matches(id)).length : 0;
     p.globalAlpha = this.state.filtering && !hits ? 0.25 : 1;
+    if (this.ky < 7 && !hits) { // no room for numbers: a mark that says there is more
+      p.fillStyle = this.c.muted; p.fillRect(x - 4, y - 1.5, 8, 3);
+      p.globalAlpha = 1;
+      return;
+    }
     const text = this.state.filtering && hits ? `${hits} of ${nodes.length}` : `+${nodes.length}`;
     p.font = "600 10px system-ui, sans-serif"; p.textAlign = "center"; p.textBaseline = "middle";
     const wide = p.measureText(text).width / 2 + 6, high = Math.max(6, Math.min(8, this.ky * 0.45));
