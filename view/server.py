@@ -168,6 +168,7 @@ def make_app(reading: Reading, *, token: str, hosts: set[str], others: list[Json
             Route("/api/ask", ask, methods=["POST"]),
         ],
         middleware=[Middleware(_OnlyHere, hosts=hosts)],
+        exception_handlers={RatchetreeError: _explain, OSError: _explain},
         lifespan=life,
     )
     app.state.watcher = watcher
@@ -292,6 +293,11 @@ def _request(body: dict[str, Any], watcher: Watcher) -> Request:
 
 def _others(watcher: Watcher, others: list[Json]) -> list[Json]:
     return [{"name": watcher.data.name, "points": watcher.data.course()}, *others] if others else []
+
+
+async def _explain(_: Http, error: Exception) -> Response:
+    """A journal or a log that cannot be read is said to the browser; the server goes on."""
+    return _json({"error": str(error)}, 503)
 
 
 def _built(name: str) -> bytes:

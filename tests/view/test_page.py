@@ -418,6 +418,10 @@ def test_foreign_hosts_and_origins_are_refused(serve: Any, small: Any) -> None:
     status, _, headers = served.http("")
     assert status == 200 and "default-src 'none'" in headers["Content-Security-Policy"]
     assert served.http("api/node/99")[0] == 404
+    log = served.folder / ".ratchetree" / "trials" / "0003-0" / "log.txt"
+    log.unlink()
+    log.mkdir()  # what cannot be read is said, and the server goes on
+    assert served.http("api/node/3")[0] == 503 and served.http("api/node/5")[0] == 200
     assert served.http("built/../../../cli.py")[0] == 404
 
 
