@@ -67,7 +67,7 @@ class Costs:
         """Add the event's call, if it has one."""
         if not isinstance(event, Planned | Written):
             return
-        dollars = getattr(event.call, "dollars", 0.0)
+        dollars = getattr(event.call, "cost", 0.0)  # None: a model whose price is not known
         if dollars is None:
             self.unknown = True
         elif dollars:
