@@ -25,6 +25,7 @@ from .search.errors import RatchetreeError, WrongUse
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from .agents.backends import Agents
     from .search.campaign import Campaign
     from .search.ports import Trainer
     from .search.settings import Settings
@@ -88,7 +89,9 @@ def run(
     hours: Annotated[float | None, typer.Option(metavar="H", help="Stop H hours after this start.")] = None,
     seconds: Annotated[float | None, typer.Option(metavar="S", help="The budget of one trial.")] = None,
     slots: Annotated[int | None, typer.Option(metavar="N", help="Trials at once.")] = None,
-    agents: Annotated[str | None, typer.Option(help="Who plans and codes: offline.")] = None,
+    agents: Annotated[
+        str | None, typer.Option(help="Who plans and codes: offline | claude | command | replay.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of a new campaign; default 1.")] = None,
 ) -> None:
     """Start or resume the campaign. Ctrl-C finishes what trains and stops; twice stops at once; nothing is lost."""
@@ -96,13 +99,16 @@ def run(
     from .storage.workspace import Workspace
 
     workspace = Workspace(folder)
-    backend = {"backend": agents} if agents is not None else None
+    own = workspace.settings().agents
+    planner, coder = (
+        {"backend": agents} if agents not in (None, role.backend) else None for role in (own.planner, own.coder)
+    )
     settings = workspace.settings(
         {
             "search": {"policy": policy},
             "budget": {"seconds": seconds},
             "trainer": {"slots": slots},
-            "agents": {"planner": backend, "coder": backend},
+            "agents": {"planner": planner, "coder": coder},
             "limits": {"experiments": experiments, "hours": hours},
         }
     )
@@ -132,11 +138,14 @@ def _run_campaign(
         ends=time.time() + limits.hours * 3600 if limits.hours is not None else None,
     )
     try:
-        campaign = _campaign(workspace, repository, settings, journal, screen, seed=1 if seed is None else seed)
+        agents = _agents(workspace, repository, settings, screen)
+        campaign = _campaign(
+            workspace, repository, settings, journal, screen, agents, seed=1 if seed is None else seed
+        )
         with screen:
             if crashed:
                 screen.note("the last run ended without a stop; going on where it was")
-            asyncio.run(_drive(campaign, screen))
+            asyncio.run(_drive(campaign, screen, agents))
     finally:
         journal.close()
 
@@ -147,13 +156,13 @@ def _campaign(
     settings: Settings,
     journal: SqliteJournal,
     screen: Screen,
+    agents: Agents,
     *,
     seed: int,
 ) -> Campaign:
     # LangGraph reads these when it is imported: strict checkpoints, and no word to any tracing service.
     os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
     os.environ["LANGSMITH_TRACING"] = os.environ["LANGCHAIN_TRACING_V2"] = "false"
-    from .agents.offline import OfflineCoder, OfflinePlanner
     from .search.campaign import Campaign
     from .search.experiment import Parts
     from .search.policies import make_policy
@@ -163,8 +172,8 @@ def _campaign(
     parts = Parts(
         journal=journal,
         repository=repository,
-        planner=OfflinePlanner(),
-        coder=OfflineCoder(),
+        planner=agents.planner,
+        coder=agents.coder,
         trainer=_trainer(workspace, repository, settings, screen),
         clock=time.time,
         observers=(screen,),
@@ -180,7 +189,15 @@ def _campaign(
     )
 
 
-async def _drive(campaign: Campaign, screen: Screen) -> None:
+def _agents(workspace: Workspace, repository: GitRepository, settings: Settings, screen: Screen) -> Agents:
+    from .agents.backends import Surroundings, make_agents
+    from .storage.repository import merge_text
+
+    surroundings = Surroundings(environment=os.environ, merge=merge_text, tell=screen.note)
+    return make_agents(settings, surroundings)
+
+
+async def _drive(campaign: Campaign, screen: Screen, agents: Agents) -> None:
     """Run the campaign; the first Ctrl-C asks it to stop, the second (or a termination signal) ends it at once."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
@@ -199,10 +216,13 @@ async def _drive(campaign: Campaign, screen: Screen) -> None:
     for name in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(name, task.cancel)
     try:
+        await agents.check()
         await campaign.run()
     except asyncio.CancelledError:
         message = "stopped at once; what was in flight is tried again by: ratchetree run"
         raise RatchetreeError(message) from None
+    finally:
+        await agents.close()
 
 
 def _trainer(workspace: Workspace, repository: GitRepository, settings: Settings, screen: Screen) -> Trainer:
@@ -236,6 +256,7 @@ def confirm(
 
     from rich.console import Console
 
+    from .agents.backends import offline
     from .storage.journal import SqliteJournal
     from .storage.workspace import Workspace
     from .view.plain_screen import PlainScreen
@@ -247,7 +268,7 @@ def confirm(
     with workspace.lock():
         journal = SqliteJournal.create(workspace.journal_path)
         try:
-            campaign = _campaign(workspace, repository, settings, journal, screen, seed=1)
+            campaign = _campaign(workspace, repository, settings, journal, screen, offline(), seed=1)
             claimed = asyncio.run(campaign.confirm(node, trials))
         finally:
             journal.close()
@@ -255,6 +276,23 @@ def confirm(
         _print_json(asdict(claimed))
     else:
         typer.echo(claimed.sentence)
+
+
+@app.command()
+def rehearse(
+    port: Annotated[int, typer.Option(metavar="N", help="Where to listen, on this machine only.")] = 8199,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of what it says.")] = 1,
+) -> None:
+    """Serve the Messages API without a model: rehearse a campaign and what it costs, without a key."""
+    from .agents.rehearsal import Rehearsal
+    from .agents.rehearsed import catalogue
+
+    server = Rehearsal(catalogue(seed), port=port)
+    typer.echo(f"listening; in another terminal: ANTHROPIC_BASE_URL={server.url} ratchetree run --agents claude")
+    server.start()
+    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    server.stop()
+    typer.echo(f"{len(server.bills)} answers, {sum(bill.output_tokens for bill in server.bills):,} tokens of output")
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------

@@ -7,8 +7,10 @@ file-system monitors and prompts are off, whatever the user's configuration says
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
+import tempfile
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import suppress
@@ -404,3 +406,16 @@ def _link(target: Path, to: str, folder: Path) -> None:
     if not inside:
         raise WrongUse(f"{target.relative_to(folder)} is a link to {to}, outside the workspace: replace it by a file")
     target.symlink_to(to)
+
+
+def merge_text(base: str, ours: str, theirs: str) -> str | None:
+    """Git's three-way merge of one file; None if there are conflicts."""
+    with tempfile.TemporaryDirectory() as folder:
+        paths = [Path(folder) / name for name in ("ours", "base", "theirs")]
+        for path, text in zip(paths, (ours, base, theirs), strict=True):
+            path.write_bytes(text.encode("utf-8", "surrogateescape"))
+        command = ["git", "merge-file", "--stdout", "--quiet", *map(str, paths)]
+        done = subprocess.run(
+            command, capture_output=True, check=False, cwd=folder, env={**os.environ, **safe_environment()}
+        )
+    return done.stdout.decode("utf-8", "surrogateescape") if done.returncode == 0 else None

@@ -1,0 +1,94 @@
+"""What model calls cost: tokens by kind and dollars, of the campaign and of every experiment. A replay of the events,
+O(1) each. An unknown price makes a sum unknown, never smaller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .events import Called, Event, Judged, Planned, Written
+from .model import ModelCall, NodeId
+
+
+@dataclass(slots=True)
+class Spent:
+    """A sum of model calls."""
+
+    calls: int = 0  # that asked a model
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_read_tokens: int = 0
+    seconds: float = 0.0  # of waiting for replies
+    priced: float = 0.0  # dollars of the calls whose price is known
+    unpriced: int = 0  # calls whose price is not
+
+    @property
+    def tokens(self) -> int:
+        """Of all kinds together."""
+        return self.input_tokens + self.output_tokens + self.cache_write_tokens + self.cache_read_tokens
+
+    @property
+    def dollars(self) -> float | None:
+        """None as soon as one call's price is not known."""
+        return None if self.unpriced else self.priced
+
+    def add(self, call: ModelCall) -> None:
+        """One call more."""
+        self.calls += bool(call.model)
+        self.input_tokens += call.input_tokens
+        self.output_tokens += call.output_tokens
+        self.cache_write_tokens += call.cache_write_tokens
+        self.cache_read_tokens += call.cache_read_tokens
+        self.seconds += call.seconds
+        if call.cost is None:
+            self.unpriced += 1
+        else:
+            self.priced += call.cost
+
+
+class Spending:
+    """Sums over the journal, and what the experiments in flight may still cost."""
+
+    def __init__(self) -> None:
+        self.total = Spent()
+        self.by_experiment: dict[NodeId, Spent] = {}
+        self._open: set[NodeId] = set()  # not judged
+        self._called: set[NodeId] = set()  # whose calls are journalled one by one
+        self._most_tokens = 0  # of one judged experiment
+        self._most_dollars = 0.0
+
+    def of(self, experiment: NodeId) -> Spent:
+        """What one experiment cost; all zeros if nothing was asked."""
+        return self.by_experiment.get(experiment) or Spent()
+
+    def observe(self, event: Event) -> None:
+        """Take in one event."""
+        if isinstance(event, Called):
+            self._called.add(event.experiment)
+            self._add(event.experiment, event.call)
+        elif isinstance(event, Planned | Written) and event.experiment not in self._called:
+            self._add(event.experiment, event.call)
+        elif isinstance(event, Judged) and event.experiment in self._open:
+            self._open.discard(event.experiment)
+            self._called.discard(event.experiment)
+            spent = self.of(event.experiment)
+            self._most_tokens = max(self._most_tokens, spent.tokens)
+            self._most_dollars = max(self._most_dollars, spent.priced)
+
+    def room(self, *, tokens: int | None, dollars: float | None) -> str | None:
+        """Which limit one more experiment might break; None if none. Every experiment not yet judged may come to cost
+        as much as the dearest one so far, so that what is in the air can always be finished."""
+        more = len(self._open) + 1
+        spent = [self.by_experiment[experiment] for experiment in self._open]
+        reserve = more * self._most_tokens - sum(min(s.tokens, self._most_tokens) for s in spent)
+        if tokens is not None and (self.total.tokens >= tokens or self.total.tokens + reserve > tokens):
+            return f"the limit of {tokens:,} tokens"
+        dear = more * self._most_dollars - sum(min(s.priced, self._most_dollars) for s in spent)
+        if dollars is not None and (self.total.priced >= dollars or self.total.priced + dear > dollars):
+            return f"the limit of {dollars:g} dollars"
+        return None
+
+    def _add(self, experiment: NodeId, call: ModelCall) -> None:
+        self._open.add(experiment)
+        self.total.add(call)
+        self.by_experiment.setdefault(experiment, Spent()).add(call)
