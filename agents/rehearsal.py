@@ -9,6 +9,7 @@ prevent. Tokens are counted as bytes / 4. What it says comes from a `Brain`; see
 from __future__ import annotations
 
 import json
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -84,6 +85,11 @@ class Bill:
     cache_read_tokens: int
     whole: bool  # whether it was sent to its end
 
+    @property
+    def tokens(self) -> int:
+        """Of all kinds together."""
+        return self.input_tokens + self.output_tokens + self.cache_write_tokens + self.cache_read_tokens
+
 
 @dataclass
 class Rehearsal:
@@ -104,8 +110,7 @@ class Rehearsal:
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._cache: dict[str, float] = {}  # hash of a prefix -> when it is forgotten
-        self._server = ThreadingHTTPServer(("127.0.0.1", self.port), _handler(self))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", self.port), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
 
     @property
@@ -244,6 +249,15 @@ def _blocks(body: Body) -> Iterator[tuple[Any, dict[str, Any] | None]]:
         parts += [{"type": "text", "text": content}] if isinstance(content, str) else content
     for part in parts:
         yield {key: value for key, value in part.items() if key != "cache_control"}, part.get("cache_control")
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that hangs up is no error of ours; anything else is shown."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
 
 def _handler(server: Rehearsal) -> type[BaseHTTPRequestHandler]:

@@ -157,16 +157,14 @@ def test_a_campaign_that_stops_does_not_wait() -> None:
     ids=["cut", "error in the stream", "empty", "not SSE", "too slow"],
 )
 def test_an_answer_that_breaks_off_is_asked_for_again_but_not_for_ever(fault: Fault) -> None:
-    timeout = 0.7 if fault.delay else 20.0
+    timeout = 0.3 if fault.delay else 20.0
     log = Log()
     with Rehearsal(says("Yes, " * 500), faults=failing(fault)) as server:
         assert ask(server, log, sleep=Patience(), timeout=timeout).stop == "end_turn"
     begun = fault.cut_after or fault.error_after
     assert [bool(call.error) for call, _ in log.calls] == ([True, False] if begun else [False])
-    assert sum(call.tokens for call, _ in log.calls) == sum(
-        bill.input_tokens + bill.output_tokens + bill.cache_write_tokens + bill.cache_read_tokens
-        for bill in server.bills
-    )
+    if not fault.delay:  # what comes too late is on the bill, and nobody can know
+        assert sum(call.tokens for call, _ in log.calls) == sum(bill.tokens for bill in server.bills)
     with (
         Rehearsal(says("Yes, " * 500), faults=lambda number: fault) as server,
         pytest.raises(CannotAsk, match=f"{LOST_TRIES} tries"),
@@ -176,9 +174,11 @@ def test_an_answer_that_breaks_off_is_asked_for_again_but_not_for_ever(fault: Fa
 
 @pytest.mark.parametrize(("status", "hint"), [(401, "ANTHROPIC_API_KEY"), (402, "account"), (404, "model")])
 def test_a_wrong_key_or_model_is_the_users_to_mend(status: int, hint: str) -> None:
-    with Rehearsal(says("Yes."), faults=lambda number: Fault(status=status)) as server:
-        with pytest.raises(WrongUse, match=hint) as caught:
-            ask(server, Log(), key="sk-ant-canary-000000000000000000")
+    with (
+        Rehearsal(says("Yes."), faults=lambda number: Fault(status=status)) as server,
+        pytest.raises(WrongUse, match=hint) as caught,
+    ):
+        ask(server, Log(), key="sk-ant-canary-000000000000000000")
     assert "canary" not in str(caught.value)
     assert "\n" not in str(caught.value)
 
