@@ -346,10 +346,10 @@ def show(node: Id, folder: At = HERE, as_json: Json = False) -> None:
     events = workspace.read_events()
     tree = replay(events)
     _node(tree, node)
+    own = [event for event in events if experiment_of(event) == node]
     if as_json:
-        _print_json(node_json(tree, node))
+        _print_json(node_json(tree, node, own))
     else:
-        own = [event for event in events if experiment_of(event) == node]
         _console().print(node_text(tree, node, events=own, curve=workspace.curve(node)))
 
 
