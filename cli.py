@@ -13,7 +13,7 @@ import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from .agents.backends import Agents
+    from .agents.command import Run
     from .search.campaign import Campaign
     from .search.ports import Trainer
     from .search.settings import Settings
@@ -191,9 +192,18 @@ def _campaign(
 
 def _agents(workspace: Workspace, repository: GitRepository, settings: Settings, screen: Screen) -> Agents:
     from .agents.backends import Surroundings, make_agents
+    from .storage.journal import SqliteJournal
     from .storage.repository import merge_text
 
-    surroundings = Surroundings(environment=os.environ, merge=merge_text, tell=screen.note)
+    surroundings = Surroundings(
+        environment=os.environ,
+        merge=merge_text,
+        read_journal=lambda path: [event for _, event in SqliteJournal.read(Path(path)).events()],
+        run=_runner(workspace),
+        export=repository.export,
+        folder=workspace.state / "agents",
+        tell=screen.note,
+    )
     return make_agents(settings, surroundings)
 
 
@@ -223,6 +233,35 @@ async def _drive(campaign: Campaign, screen: Screen, agents: Agents) -> None:
         raise RatchetreeError(message) from None
     finally:
         await agents.close()
+
+
+def _runner(workspace: Workspace) -> Run:
+    """Runs a command-line agent as trials are run: supervised, with a deadline, without survivors."""
+    from .agents.command import Ended
+    from .trainer.processes import Spec, allowed_environment, supervise
+
+    async def run(command: tuple[str, ...], tree: Path, environment: Mapping[str, str], seconds: float) -> Ended:
+        place = tree.parent
+        own = allowed_environment(workspace=workspace.folder, scratch=place, run=place.name)
+        spec = Spec(
+            command=command,
+            cwd=str(tree),
+            env=own | dict(environment),
+            log=str(place / "log.txt"),
+            curve=str(place / "curve.tsv"),
+            kind="wall",
+            amount=seconds,
+            startup_seconds=seconds,
+            wall_seconds=seconds,
+            memory_mb=float("inf"),
+        )
+        ended = await supervise(spec)
+        log = place / "log.txt"
+        output = log.read_text(errors="replace") if log.exists() else ""
+        in_time = ended is not None and ended.reason == "exit"
+        return Ended(in_time=in_time, exit_code=ended.exit_code if ended else None, output=output)
+
+    return run
 
 
 def _trainer(workspace: Workspace, repository: GitRepository, settings: Settings, screen: Screen) -> Trainer:

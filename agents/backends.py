@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from ..search.errors import WrongUse
+from ..search.events import Event
 from ..search.ports import Coder, Planner
 from ..search.settings import AgentsSettings, BackendSettings, Settings
 from .claude import Access, Claude
 from .coder import ModelCoder
+from .command import Command, CommandCoder, CommandPlanner, Export, Run
 from .merging import Merge, no_merge
 from .offline import OfflineCoder, OfflinePlanner
 from .planner import ModelPlanner
 from .prices import price_of
+from .replay import Recording
 
 PLANNER_MODEL, CODER_MODEL = "claude-opus-5-5", "claude-sonnet-5-5"
 
@@ -24,6 +28,10 @@ class Surroundings:
 
     environment: Mapping[str, str]
     merge: Merge = no_merge
+    read_journal: Callable[[str], Iterable[Event]] = lambda path: ()
+    run: Run | None = None  # how the agents of other people's making are run
+    export: Export | None = None
+    folder: Path = Path()  # where their trees are made
     tell: Callable[[str], None] = lambda line: None
 
     def __repr__(self) -> str:
@@ -96,9 +104,34 @@ def _claude(own: BackendSettings, default: str, settings: Settings, around: Surr
     )
 
 
+def _command(own: BackendSettings, _: str, __: Settings, around: Surroundings) -> _Parts:
+    if around.run is None or around.export is None:
+        raise WrongUse("the backend command has nothing to run its command with here")
+    missing = [name for name in own.environment if name not in around.environment]
+    if missing:
+        raise WrongUse(f"agents: environment lists {', '.join(missing)}, which is not set: export it or leave it away")
+    command = Command(
+        command=own.command,
+        environment={name: around.environment[name] for name in own.environment},
+        seconds=own.timeout_seconds,
+        folder=around.folder,
+        run=around.run,
+        export=around.export,
+    )
+    return _Parts(planner=CommandPlanner(command, digest_tokens=own.digest_tokens), coder=CommandCoder(command))
+
+
+def _replay(own: BackendSettings, _: str, __: Settings, around: Surroundings) -> _Parts:
+    recording = Recording(around.read_journal(own.journal))
+    planner = ModelPlanner(recording, digest_tokens=own.digest_tokens)
+    return _Parts(planner=planner, coder=ModelCoder(recording, turns=own.turns, merge=around.merge))
+
+
 BACKENDS: dict[str, Callable[[BackendSettings, str, Settings, Surroundings], _Parts]] = {
     "offline": _offline,
     "claude": _claude,
+    "command": _command,
+    "replay": _replay,
 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ..search.model import Failure, FailureKind, Patch
+from ..search.model import Failure, FailureKind, Patch, Sources
 from ..search.patch import check_syntax
 from ..search.ports import WriteReply, WriteRequest
 from . import tuning
@@ -78,7 +78,7 @@ class ModelCoder:
                 return _hopeless(f"the coder gave the idea up: {reason}")
             if not reply.tool_uses:
                 patch = editor.patch()
-                complaint = None if isinstance(patch, Failure) else _complaint(request, editor)
+                complaint = None if isinstance(patch, Failure) else objected(request, editor.sources)
                 if complaint is None:
                     return patch
                 if turn == self._turns or complained == COMPLAINTS:
@@ -92,12 +92,12 @@ class ModelCoder:
         return patch if isinstance(patch, Failure) else _no_patch(f"the coder was not done after {self._turns} replies")
 
 
-def _complaint(request: WriteRequest, editor: Editor) -> Failure | None:
+def objected(request: WriteRequest, after: Sources) -> Failure | None:
     """Why the finished patch must not cost a trial."""
-    problem = check_syntax(editor.sources)
+    problem = check_syntax(after)
     if problem is not None:
         return problem
-    reason = objection(request, editor.sources)
+    reason = objection(request, after)
     return Failure(kind=FailureKind.DUPLICATE, message=one_line(reason, 300)) if reason else None
 
 
@@ -111,6 +111,13 @@ def _task(request: WriteRequest) -> Message:
     if request.failure is not None:
         blocks.append(text_block(_repair(request, request.failure)))
     return said(*blocks)
+
+
+def task_text(request: WriteRequest) -> str:
+    """The whole task as one text, for agents that have tools of their own."""
+    editable = ", ".join(file.path for file in request.sources)
+    blocks = [fill(template("command"), program=request.brief, editable=editable)]
+    return "\n\n".join([*blocks, *(str(block["text"]) for block in _task(request)["content"][1:])])
 
 
 def _other_line(request: WriteRequest, source: int) -> str:

@@ -38,10 +38,8 @@ class ModelPlanner:
         return PlanReply(outcome=outcome, call=dialogue.summary(time.perf_counter() - begun))
 
     async def _ask(self, request: PlanRequest, dialogue: Dialogue) -> Plan | Failure:
-        system = fill(
-            template("planner"), program=request.brief, metric=request.tree.metric.name, direction=_direction(request)
-        )
-        messages: list[Message] = [self._question(request)]
+        system = _instructions(request)
+        messages: list[Message] = [_question(request, self._digest_tokens, self._limits)]
         outcome: Plan | Failure = _no_idea("nothing was asked")
         for _ in range(REPLIES):
             prompt = Prompt(system=system, messages=tuple(messages), schema=PlanAnswer.model_json_schema())
@@ -54,30 +52,41 @@ class ModelPlanner:
             outcome = parse_plan(reply.text, request.options, request.tree)
             if isinstance(outcome, Failure) and reply.stop == "max_tokens":
                 return _no_idea("the reply was cut off at max_tokens: raise agents.planner.max_tokens")
-            if isinstance(outcome, Plan):
-                outcome = _examined(request, outcome)
+            outcome = examined(request, outcome)
             if isinstance(outcome, Plan):
                 return outcome
             again = said(text_block(fill(template("again"), reason=outcome.message)))
             messages += [answered(reply) if reply.content else {"role": "assistant", "content": "(nothing)"}, again]
         return outcome
 
-    def _question(self, request: PlanRequest) -> Message:
-        tree, memory = request.tree, request.memory
-        mood = fill(template("plateau"), dry=str(memory.dry)) if memory.dry >= PLATEAU else ""
-        main = request.sources_at(tree.incumbent) or request.options[0].sources
-        files = "\n\n".join(fence(file.text, file.path) for file in main)
-        words = fill(
-            template("plan"),
-            best=standing(request),
-            noise=f"{tree.noise:.2g}" if tree.noise else "unknown",
-            left=_left(request, self._limits),
-            history=fence(history(request, self._digest_tokens), "history"),
-            mood=mood,
-            options="\n\n".join(_shown(request, i + 1, option) for i, option in enumerate(request.options)),
-        )
-        # The file at main changes only when main moves: between two moves it is read from the server's cache.
-        return said(text_block(f"# The files at main\n\n{files}", HOUR), text_block(words))
+
+def question_text(request: PlanRequest, digest_tokens: int) -> str:
+    """The whole task as one text, for agents that have tools of their own."""
+    blocks = _question(request, digest_tokens, "")["content"]
+    return "\n\n".join([_instructions(request), *(str(block["text"]) for block in blocks)])
+
+
+def _instructions(request: PlanRequest) -> str:
+    metric, direction = request.tree.metric.name, _direction(request)
+    return fill(template("planner"), program=request.brief, metric=metric, direction=direction)
+
+
+def _question(request: PlanRequest, digest_tokens: int, limits: str) -> Message:
+    tree, memory = request.tree, request.memory
+    mood = fill(template("plateau"), dry=str(memory.dry)) if memory.dry >= PLATEAU else ""
+    main = request.sources_at(tree.incumbent) or request.options[0].sources
+    files = "\n\n".join(fence(file.text, file.path) for file in main)
+    words = fill(
+        template("plan"),
+        best=standing(request),
+        noise=f"{tree.noise:.2g}" if tree.noise else "unknown",
+        left=_left(request, limits),
+        history=fence(history(request, digest_tokens), "history"),
+        mood=mood,
+        options="\n\n".join(_shown(request, i + 1, option) for i, option in enumerate(request.options)),
+    )
+    # The file at main changes only when main moves: between two moves it is read from the server's cache.
+    return said(text_block(f"# The files at main\n\n{files}", HOUR), text_block(words))
 
 
 def _shown(request: PlanRequest, number: int, option: Option) -> str:
@@ -113,8 +122,10 @@ def _difference(label: str, text: str) -> str:
     return fence(text, label)
 
 
-def _examined(request: PlanRequest, plan: Plan) -> Plan | Failure:
+def examined(request: PlanRequest, plan: Plan | Failure) -> Plan | Failure:
     """The plan, unless it repeats what the node has seen, or cannot be carried out."""
+    if isinstance(plan, Failure):
+        return plan
     node, idea = request.options[plan.option].expansion.node, plan.idea
     if idea.operator == "tune":
         study = tuning.begun(request, plan)

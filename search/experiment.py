@@ -461,7 +461,14 @@ class Experiments:
             )
             self.ledger.record(event)
 
-        return CallLog(replies=tuple(before), record=record, stopping=lambda: self.stopping)
+        return CallLog(
+            experiment=life.id,
+            purpose=purpose,
+            attempt=attempt,
+            replies=tuple(before),
+            record=record,
+            stopping=lambda: self.stopping,
+        )
 
     def _sources_at(self, node: NodeId) -> Sources:
         commit = self.tree.node(node).commit

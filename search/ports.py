@@ -65,6 +65,9 @@ def _unrecorded(call: ModelCall, reply: str) -> None:
 class CallLog:
     """The model calls of one plan or one write, journalled one by one: what is there already is not paid for again."""
 
+    experiment: NodeId = 0
+    purpose: str = "plan"  # plan or write
+    attempt: int = 0  # of the coder
     replies: tuple[str, ...] = ()  # of the calls that were finished before, oldest first
     record: Callable[[ModelCall, str], None] = _unrecorded  # a call ended, with this reply; "" if it broke off
     stopping: Callable[[], bool] = lambda: False  # whether to raise Unavailable rather than wait for a server

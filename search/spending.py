@@ -53,7 +53,7 @@ class Spending:
         self.total = Spent()
         self.by_experiment: dict[NodeId, Spent] = {}
         self._open: set[NodeId] = set()  # not judged
-        self._called: set[NodeId] = set()  # whose calls are journalled one by one
+        self._called: set[tuple[NodeId, str]] = set()  # plans and writings whose calls are journalled one by one
         self._most_tokens = 0  # of one judged experiment
         self._most_dollars = 0.0
 
@@ -64,13 +64,15 @@ class Spending:
     def observe(self, event: Event) -> None:
         """Take in one event."""
         if isinstance(event, Called):
-            self._called.add(event.experiment)
+            self._called.add((event.experiment, event.purpose))
             self._add(event.experiment, event.call)
-        elif isinstance(event, Planned | Written) and event.experiment not in self._called:
-            self._add(event.experiment, event.call)
+        elif isinstance(event, Planned | Written):
+            purpose = "plan" if isinstance(event, Planned) else "write"
+            if (event.experiment, purpose) not in self._called:
+                self._add(event.experiment, event.call)
         elif isinstance(event, Judged) and event.experiment in self._open:
             self._open.discard(event.experiment)
-            self._called.discard(event.experiment)
+            self._called -= {(event.experiment, "plan"), (event.experiment, "write")}
             spent = self.of(event.experiment)
             self._most_tokens = max(self._most_tokens, spent.tokens)
             self._most_dollars = max(self._most_dollars, spent.priced)

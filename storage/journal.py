@@ -71,7 +71,8 @@ _VIEWS = {
                json_extract(c.body, '$.call.error') AS error, c.time
         FROM events c
         WHERE c.kind = 'called' OR c.kind IN ('planned', 'written') AND NOT EXISTS (
-            SELECT 1 FROM events d WHERE d.experiment = c.experiment AND d.kind = 'called')""",
+            SELECT 1 FROM events d WHERE d.experiment = c.experiment AND d.kind = 'called'
+               AND json_extract(d.body, '$.purpose') = CASE c.kind WHEN 'planned' THEN 'plan' ELSE 'write' END)""",
 }
 
 

@@ -122,9 +122,9 @@ def node_json(tree: Tree, node_id: NodeId, events: Iterable[Event] = ()) -> Json
         "report": asdict(node.report) if node.report else None,
         "path": tree.path(node_id),
         "children": tree.children().get(node_id, []),
-        "spent": cost_json(node_costs(events)),
         "metric": _metric(tree.metric),
         "incumbent": tree.incumbent,
+        "spent": cost_json(node_costs(events)),
     }
     return _valid(shape)
 
