@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import __version__
+from . import __version__, outside
 from .search.errors import RatchetreeError, WrongUse
 
 if TYPE_CHECKING:
@@ -454,6 +454,13 @@ def export(
         typer.echo(text, nl=False)
     else:
         out.write_text(text, encoding="utf-8")
+
+
+# -- an agent outside as the researcher -------------------------------------------------------------------------------
+
+app.command()(outside.ask)
+app.command()(outside.submit)
+app.command()(outside.mcp)
 
 
 # -- checking and mending ---------------------------------------------------------------------------------------------

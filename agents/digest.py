@@ -29,10 +29,11 @@ def history(request: PlanRequest, budget: int) -> str:
     """What was tried, in at most `budget` tokens: sections in the order of their worth, each with a share; what one
     leaves over, the next may use."""
     parts: list[str] = []
-    left = budget
+    left, shown = budget, set[str]()
     for share, title, lines in _SECTIONS:
         room = min(left, int(share * budget) + max(0, left - int(_rest(title) * budget)))
-        text = _fill(title, lines(request), room)
+        text = _fill(title, (line for line in lines(request) if line not in shown), room)
+        shown.update(text.splitlines())
         if text:
             parts.append(text)
             left -= tokens_of(text) + 1

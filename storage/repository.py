@@ -419,3 +419,34 @@ def merge_text(base: str, ours: str, theirs: str) -> str | None:
             command, capture_output=True, check=False, cwd=folder, env={**os.environ, **safe_environment()}
         )
     return done.stdout.decode("utf-8", "surrogateescape") if done.returncode == 0 else None
+
+
+def apply_diff(sources: Sources, diff: str) -> Sources:
+    """The files with a unified diff applied; WrongUse if it does not fit, or touches anything else."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for file in sources:
+            (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
+            (folder / file.path).write_bytes(file.text.encode("utf-8", "surrogateescape"))
+        text = diff if diff.endswith("\n") or not diff else diff + "\n"
+        command = ["git", "apply", "--recount", "--whitespace=nowarn", "-"]
+        environment = {**os.environ, **safe_environment(), "GIT_CEILING_DIRECTORIES": str(folder.parent)}
+        done = subprocess.run(
+            command, cwd=folder, env=environment, input=text.encode("utf-8", "surrogateescape"), capture_output=True
+        )
+        if done.returncode != 0:
+            said = " ".join(done.stderr.decode(errors="replace").replace("error: ", "").split())[:200]
+            raise WrongUse(f"the patch does not apply to the node's files: {said or 'git apply failed'}")
+        files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+        links = [path for path in folder.rglob("*") if path.is_symlink()]
+        editable = {file.path for file in sources}
+        if files != editable or links:
+            other = ", ".join(sorted(files ^ editable)[:3]) or "a link"
+            raise WrongUse(f"the patch touches {other}; it may change only: {', '.join(sorted(editable))}")
+        texts = ((folder / file.path).read_bytes() for file in sources)
+        try:
+            return tuple(
+                SourceFile(path=file.path, text=text.decode("utf-8")) for file, text in zip(sources, texts, strict=True)
+            )
+        except UnicodeDecodeError as error:
+            raise WrongUse(f"the patched file is not UTF-8 text ({error.reason})") from error
