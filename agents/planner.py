@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ..search.model import ExpansionKind, Failure, FailureKind, ModelCall
+from ..search.model import ExpansionKind, Failure, FailureKind, ModelCall, NodeId
 from ..search.ports import Option, Plan, PlanReply, PlanRequest
 from . import tuning
 from .conversation import HOUR, CannotAsk, Dialogue, Message, Prompt, Speaker, answered, said, text_block
@@ -131,12 +131,21 @@ def examined(request: PlanRequest, plan: Plan | Failure) -> Plan | Failure:
         study = tuning.begun(request, plan)
         return study if isinstance(study, Plan) else _no_idea(study.reason)
     if idea.brief in request.memory.tried_on(node):
-        return _no_idea(f"this very brief was tried on {node:04d} already: {idea.title}")
+        return _no_idea(f"this very brief was tried there already: {_tried(request, node, idea.brief)}")
     words = _words(idea.brief)
     for other, (parent, flying) in request.memory.in_flight.items():
         if parent == node and _alike(words, _words(flying.brief)):
             return _no_idea(f"{other:04d} is trying almost the same right now: {flying.title}")
     return plan
+
+
+def _tried(request: PlanRequest, node: NodeId, brief: str) -> str:
+    """The line of the experiment that had the brief."""
+    for child in request.memory.children(node):
+        found = request.tree.node(child)
+        if found.idea is not None and found.idea.brief == brief:
+            return facts(found, request.tree)
+    return ""
 
 
 def _words(text: str) -> frozenset[str]:
