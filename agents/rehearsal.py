@@ -82,6 +82,7 @@ class Bill:
     input_tokens: int
     output_tokens: int
     cache_write_tokens: int
+    cache_write_1h_tokens: int  # of them
     cache_read_tokens: int
     whole: bool  # whether it was sent to its end
 
@@ -188,6 +189,7 @@ class Rehearsal:
             input_tokens=counted["input"],
             output_tokens=output,
             cache_write_tokens=counted["write_1h"] + counted["write_5m"],
+            cache_write_1h_tokens=counted["write_1h"],
             cache_read_tokens=counted["read"],
             whole=whole,
         )

@@ -429,12 +429,14 @@ def apply_diff(sources: Sources, diff: str) -> Sources:
             (folder / file.path).parent.mkdir(parents=True, exist_ok=True)
             (folder / file.path).write_bytes(file.text.encode("utf-8", "surrogateescape"))
         text = diff if diff.endswith("\n") or not diff else diff + "\n"
-        command = ["git", "apply", "--recount", "--whitespace=nowarn", "-"]
         environment = {**os.environ, **safe_environment(), "GIT_CEILING_DIRECTORIES": str(folder.parent)}
-        done = subprocess.run(
-            command, cwd=folder, env=environment, input=text.encode("utf-8", "surrogateescape"), capture_output=True
-        )
-        if done.returncode != 0:
+        for more in ((), ("--recount",)):  # the second time for those who cannot count a hunk's lines
+            command = ["git", "apply", "--whitespace=nowarn", *more, "-"]
+            data = text.encode("utf-8", "surrogateescape")
+            done = subprocess.run(command, cwd=folder, env=environment, input=data, capture_output=True, check=False)
+            if done.returncode == 0:
+                break
+        else:
             said = " ".join(done.stderr.decode(errors="replace").replace("error: ", "").split())[:200]
             raise WrongUse(f"the patch does not apply to the node's files: {said or 'git apply failed'}")
         files = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
