@@ -140,9 +140,7 @@ def _run_campaign(
     )
     try:
         agents = _agents(workspace, repository, settings, screen)
-        campaign = _campaign(
-            workspace, repository, settings, journal, screen, agents, seed=1 if seed is None else seed
-        )
+        campaign = _campaign(workspace, repository, settings, journal, screen, agents, seed=1 if seed is None else seed)
         with screen:
             if crashed:
                 screen.note("the last run ended without a stop; going on where it was")
@@ -242,7 +240,7 @@ def _runner(workspace: Workspace) -> Run:
 
     async def run(command: tuple[str, ...], tree: Path, environment: Mapping[str, str], seconds: float) -> Ended:
         place = tree.parent
-        own = allowed_environment(workspace=workspace.folder, scratch=place, run=place.name)
+        own = allowed_environment(workspace=workspace.folder, scratch=str(place), run=place.name)
         spec = Spec(
             command=command,
             cwd=str(tree),
