@@ -64,7 +64,7 @@ class SearchSettings(_Table):
 
     policy: str = "beam"
     choice: int = Field(default=3, ge=1)  # how many of the policy's top expansions the planner may choose from
-    in_flight: int | None = Field(default=None, ge=1)  # experiments under way at once; default: slots + 1
+    in_flight: int | None = Field(default=None, ge=1)  # experiments under way at once; default: see Settings
 
     def parameters(self, policy: str) -> dict[str, Any]:
         """The table of one policy's parameters; empty if there is none."""
@@ -169,8 +169,11 @@ class Settings(_Table):
 
     @property
     def in_flight(self) -> int:
-        """Experiments under way at once: one more than slots, so that a slot never waits for a patch."""
-        return self.search.in_flight or self.trainer.slots + 1
+        """Experiments under way at once: one more than slots, so that a slot never waits for a patch; twice as many
+        where a model plans or codes, because what it takes to answer is of the order of a trial (4 slots, trials of
+        300 s, 30-120 s a reply: 99 % busy in `tests/bench/agents.py`, 86 % with slots + 1)."""
+        models = {self.agents.planner.backend, self.agents.coder.backend} & {"claude", "command"}
+        return self.search.in_flight or self.trainer.slots * (2 if models else 1) + 1
 
 
 def parse_settings(text: str, *, source: str = "ratchetree.toml") -> Settings:
