@@ -95,8 +95,9 @@ def _claude(own: BackendSettings, default: str, settings: Settings, around: Surr
         price=price_of(model, settings.agents.prices),
         tell=around.tell,
     )
-    limits = settings.limits
-    words = f"The campaign ends after {limits.experiments} experiments." if limits.experiments is not None else ""
+    limits = settings.limits.model_dump(exclude_none=True)
+    ends = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in limits.items())
+    words = f"The campaign ends after {ends}." if ends else ""
     return _Parts(
         planner=ModelPlanner(claude, digest_tokens=own.digest_tokens, limits=words),
         coder=ModelCoder(claude, turns=own.turns, merge=around.merge),

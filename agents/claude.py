@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FIRST_WAIT, LONGEST_WAIT = 2.0, 300.0  # seconds between two tries while a server is away; doubled each time
 LOST_TRIES = 3  # how often an answer may break off or come too late: each of them may have been paid for
 REFUSALS = 5  # requests refused in a row, each for good, after which it is not the requests that are wrong
+LARGEST_REPLY = 2_000_000  # characters; a server that ignores max_tokens must not fill the journal
 NO_KEY = "no-key"  # what servers that ask for none are told
 
 
@@ -145,8 +146,11 @@ class Claude:
             trouble = Trouble(kind="lost", message=f"the answer is no stream of messages: {one_line(str(error))}")
         else:
             reply = Reply(content=tuple(_plain(block) for block in message.content), stop=message.stop_reason or "")
-            log.record(self._call(message.usage, begun, stream.request_id, stop=reply.stop), reply.encode())
-            return reply
+            text = reply.encode()
+            if len(text) <= LARGEST_REPLY:
+                log.record(self._call(message.usage, begun, stream.request_id, stop=reply.stop), text)
+                return reply
+            trouble = Trouble(kind="lost", message=f"the answer has {len(text):,} characters")
         if stream is not None and (usage := _usage_so_far(stream)) is not None:  # it began: it will be on the bill
             log.record(self._call(usage, begun, stream.request_id, error=trouble.message), "")
             return replace(trouble, kind="lost")

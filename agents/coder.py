@@ -71,7 +71,7 @@ class ModelCoder:
                 return _no_patch(str(error))
             if reply.stop == "refusal":
                 return _hopeless("the model refused to write this")
-            if reply.stop == "max_tokens":
+            if reply.stop in ("max_tokens", "model_context_window_exceeded"):
                 return _no_patch("the reply was cut off at max_tokens: raise agents.coder.max_tokens, or ask for less")
             if GIVE_UP in reply.text:
                 reason = one_line(reply.text.split(GIVE_UP, 1)[1], 200)

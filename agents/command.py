@@ -44,7 +44,7 @@ Export = Callable[[str, Path], None]
 class Command:
     """What the user chose."""
 
-    command: tuple[str, ...]  # "{task}" in it is the file that says what to do
+    command: tuple[str, ...]  # "{prompt}" in it is what to do, "{task}" a file that says it
     environment: Mapping[str, str]  # what it may see beyond PATH and the like
     seconds: float
     folder: Path  # where its trees are made
@@ -75,7 +75,7 @@ class Command:
             self.export(commit, tree)
         else:
             tree.mkdir()
-        command = tuple(part.replace("{task}", str(file)) for part in self.command)
+        command = tuple(part.replace("{task}", str(file)).replace("{prompt}", task) for part in self.command)
         return await self.run(command, tree, self.environment, self.seconds), tree
 
 

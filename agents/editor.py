@@ -91,6 +91,8 @@ class Editor:
         return self._edit(Edit(path=file.path, old="", new="".join([*lines[:line], text, *lines[line:]])))
 
     def _edit(self, edit: Edit) -> tuple[str, bool]:
+        if any("\ud800" <= c <= "\udfff" for c in edit.new):
+            return self._wrong("the text is not Unicode: it holds half a surrogate pair")
         if len(edit.new) > LARGEST_FILE:
             return self._wrong(f"the text has {len(edit.new):,} characters; at most {LARGEST_FILE:,} are taken")
         after = apply_patch(self._now, Patch(edits=(edit,)), editable=self.editable)

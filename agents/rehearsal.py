@@ -383,8 +383,9 @@ def _events(number: int, body: Body, answer: Answer, counted: dict[str, int]) ->
         empty = {**block, "text": ""} if block["type"] == "text" else {**block, "input": {}}
         yield {"type": "content_block_start", "index": index, "content_block": empty}
         yield {"type": "ping"}
-        for start in range(0, len(text), 400):
-            piece = text[start : start + 400]
+        size = max(400, len(text) // 50)
+        for start in range(0, len(text), size):
+            piece = text[start : start + size]
             delta = {"type": "input_json_delta", "partial_json": piece}
             if block["type"] == "text":
                 delta = {"type": "text_delta", "text": piece}

@@ -88,7 +88,7 @@ class BackendSettings(_Table):
     turns: int = Field(default=12, ge=1)  # claude, coder: replies in one writing
     timeout_seconds: float = Field(default=600, gt=0)  # claude: of one reply; command: of one writing
     digest_tokens: int = Field(default=12_000, ge=500)  # claude, planner: for the history of the tree
-    command: tuple[str, ...] = ()  # command: the program and its arguments; the task is in the file {task}
+    command: tuple[str, ...] = ()  # command: {prompt} in it is the task, {task} a file with it
     environment: tuple[str, ...] = ()  # command: names of the variables it may see
     journal: str = ""  # replay: the journal.db of a recorded campaign
 
@@ -171,7 +171,7 @@ class Settings(_Table):
     def in_flight(self) -> int:
         """Experiments under way at once: one more than slots, so that a slot never waits for a patch; twice as many
         where a model plans or codes, because what it takes to answer is of the order of a trial (4 slots, trials of
-        300 s, 30-120 s a reply: 99 % busy in `tests/bench/agents.py`, 86 % with slots + 1)."""
+        300 s, 30-120 s a reply: 99 % busy in `tests/bench/agents.py`, 74 % with slots + 1)."""
         models = {self.agents.planner.backend, self.agents.coder.backend} & {"claude", "command"}
         return self.search.in_flight or self.trainer.slots * (2 if models else 1) + 1
 

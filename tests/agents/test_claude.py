@@ -172,6 +172,14 @@ def test_an_answer_that_breaks_off_is_asked_for_again_but_not_for_ever(fault: Fa
         ask(server, Log(), sleep=Patience(), timeout=timeout)
 
 
+def test_an_answer_without_measure_is_not_taken() -> None:
+    log = Log()
+    with Rehearsal(says("x" * 2_100_000)) as server, pytest.raises(CannotAsk, match=r"2,1\d\d,\d+ characters"):
+        ask(server, log, sleep=Patience())
+    assert [reply for _, reply in log.calls] == [""] * LOST_TRIES
+    assert all(call.dollars for call, _ in log.calls)
+
+
 @pytest.mark.parametrize(("status", "hint"), [(401, "ANTHROPIC_API_KEY"), (402, "account"), (404, "model")])
 def test_a_wrong_key_or_model_is_the_users_to_mend(status: int, hint: str) -> None:
     with (

@@ -46,7 +46,7 @@ def command(grown: Any, workspace_folder: Path) -> Callable[..., Command]:
 
     def make(code: str, *, seconds: float = 60.0, environment: dict[str, str] | None = None) -> Command:
         return Command(
-            command=(sys.executable, "-c", code, "{task}"),
+            command=(sys.executable, "-c", code, "{task}", "{prompt}"),
             environment=environment or {},
             seconds=seconds,
             folder=workspace_folder / ".ratchetree" / "agents",
@@ -66,6 +66,7 @@ def test_what_it_changed_is_the_patch(grown: Any, command: Any, workspace_folder
     code = """
 import pathlib, sys
 task = pathlib.Path(sys.argv[1]).read_text()
+assert sys.argv[2] == task
 assert "Set A to 2." in task and "Make it better." in task and "only: train.py" in task, task
 pathlib.Path("train.py").write_text(pathlib.Path("train.py").read_text().replace("A = 1", "A = 2"))
 pathlib.Path("__pycache__").mkdir()

@@ -93,6 +93,7 @@ def test_a_patch_of_ten_megabytes_is_not_taken() -> None:
         {"command": "str_replace", "path": "train.py", "old_str": "", "new_str": "x"},
         {"command": "str_replace", "path": "train.py", "old_str": 1, "new_str": 2},
         {"command": "create", "path": "train.py", "file_text": ""},
+        {"command": "create", "path": "train.py", "file_text": "A = '\ud800'"},
         {"command": "insert", "path": "train.py", "insert_line": 99, "insert_text": "x"},
         {"command": "insert", "path": "train.py", "insert_line": "1", "insert_text": "x"},
     ],

@@ -8,6 +8,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import sys
 import time
 from collections import Counter
@@ -185,6 +186,27 @@ def test_a_server_that_fails_for_a_while_costs_nothing_and_the_campaign_goes_on(
     calls = [event.call for event in journalled(folder) if isinstance(event, Called)]
     assert sum(call.tokens for call in calls) == sum(bill.tokens for bill in server.bills)
     assert {call.error for call in calls} == {""}
+
+
+def test_a_campaign_that_waits_for_its_server_can_be_stopped_and_goes_on_later(
+    ratchetree: Any, server: Rehearsal, prepared: Any
+) -> None:
+    server.faults = lambda number: Fault(status=529)
+    folder, cli = prepared(in_flight=2), with_server(ratchetree, server)
+    running = cli.start("run", folder, "--experiments", "3")
+    said = ""
+    while "trying again until it answers" not in said:
+        line = running.stdout.readline()
+        assert line, f"it ended: {said}"
+        said += line
+    running.send_signal(signal.SIGINT)
+    said += running.communicate()[0]
+    assert running.returncode == 0, said
+    assert ratchetree("status", folder, "--json").json["in_flight"] == 2
+    server.faults = lambda number: None
+    assert cli("run", folder, "--experiments", "3").code == 0
+    status = ratchetree("status", folder, "--json").json
+    assert (status["experiments"], status["in_flight"]) == (3, 0)
 
 
 def test_a_limit_in_tokens_leaves_room_for_what_is_in_the_air(
