@@ -93,7 +93,8 @@ class Claude:
         except (anthropic.APIError, httpx2.HTTPError) as error:
             trouble = trouble_of(error, structured=False)
             # A server of somebody else's may not count tokens at all; then the first call will tell.
-            if trouble.kind == "forbidden" and ("model" in trouble.message or "404" not in trouble.message):
+            not_found = isinstance(error, anthropic.NotFoundError) and self.model not in trouble.message
+            if trouble.kind == "forbidden" and not not_found:
                 raise WrongUse(trouble.message) from None
 
     async def close(self) -> None:

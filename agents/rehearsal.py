@@ -102,6 +102,7 @@ class Rehearsal:
     key: str | None = None  # the only key that it takes; None: any
     models: tuple[str, ...] = ()  # that it knows; empty: any
     structured: bool = True  # whether it knows output_config
+    counts: bool = True  # whether it knows count_tokens
     faults: Callable[[int], Fault | None] = lambda number: None
     seconds: Callable[[int], float] = lambda number: 0.0  # how long an answer takes
     clock: Callable[[], float] = time.monotonic
@@ -274,7 +275,7 @@ def _handler(server: Rehearsal) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers.get("content-length", 0))))
             path = self.path.partition("?")[0]
-            if path == "/v1/messages/count_tokens":
+            if path == "/v1/messages/count_tokens" and server.counts:
                 wrong = server.problem({"max_tokens": 1, **body}, self.headers)
                 total = sum(tokens(json.dumps(block)) for block, _ in _blocks(body))
                 self._json({"input_tokens": total}) if wrong is None else self._error(*wrong, number=0)

@@ -211,8 +211,9 @@ def test_wrong_keys_and_models_are_known_before_anything_costs_anything() -> Non
             check(claude(server, key="wrong"))
         with pytest.raises(WrongUse, match=MODEL):
             check(claude(server, key="right"))
-    with Rehearsal(says("Yes.")) as server:
-        check(claude(server))
+    for counts in (True, False):
+        with Rehearsal(says("Yes."), counts=counts) as server:
+            check(claude(server))
     check(claude(server))  # a server that is away may come back
     assert server.bills == []
 

@@ -186,6 +186,9 @@ def test_a_server_that_fails_for_a_while_costs_nothing_and_the_campaign_goes_on(
     calls = [event.call for event in journalled(folder) if isinstance(event, Called)]
     assert sum(call.tokens for call in calls) == sum(bill.tokens for bill in server.bills)
     assert {call.error for call in calls} == {""}
+    spent = ratchetree("status", folder, "--json").json["spent"]
+    assert ratchetree("rebuild", folder).code == 0
+    assert ratchetree("status", folder, "--json").json["spent"] == spent, "git knows the bill too"
 
 
 def test_a_campaign_that_waits_for_its_server_can_be_stopped_and_goes_on_later(
