@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import shlex
+import shutil
 import signal
 import sqlite3
 import sys
@@ -191,15 +192,17 @@ def _campaign(
 def _agents(workspace: Workspace, repository: GitRepository, settings: Settings, screen: Screen) -> Agents:
     from .agents.backends import Surroundings, make_agents
     from .storage.journal import SqliteJournal
-    from .storage.repository import merge_text
+    from .storage.patches import merge_text
 
+    trees = workspace.state / "agents"
+    shutil.rmtree(trees, ignore_errors=True)  # what a killed campaign left
     surroundings = Surroundings(
         environment=os.environ,
         merge=merge_text,
         read_journal=lambda path: [event for _, event in SqliteJournal.read(Path(path)).events()],
         run=_runner(workspace),
         export=repository.export,
-        folder=workspace.state / "agents",
+        folder=trees,
         tell=screen.note,
     )
     return make_agents(settings, surroundings)

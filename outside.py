@@ -181,7 +181,7 @@ class Desk:
         return self._workspace.repository().sources(commit)
 
     def _applied(self, before: Sources, diff: str) -> Sources:
-        from .storage.repository import apply_diff
+        from .storage.patches import apply_diff
 
         if len(diff) > LARGEST_DIFF:
             raise WrongUse(f"the patch has {len(diff):,} characters; at most {LARGEST_DIFF:,} are taken")

@@ -19,7 +19,7 @@ from ratchetree.agents.scripted import tool_reply as use
 from ratchetree.search.model import Failure, FailureKind, Idea, Patch, SourceFile, Sources
 from ratchetree.search.patch import apply_patch
 from ratchetree.search.ports import CallLog, WriteRequest
-from ratchetree.storage.repository import merge_text
+from ratchetree.storage.patches import merge_text
 
 SCRIPT = '"""Doc."""\n\nA = 1\nB = 0.5  # half\nC = 3\n\n\ndef main():\n    x = A\n    x = x + B\n    return x\n'
 

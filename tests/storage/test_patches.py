@@ -8,7 +8,7 @@ import pytest
 
 from ratchetree.search.errors import WrongUse
 from ratchetree.search.model import SourceFile
-from ratchetree.storage.repository import apply_diff, merge_text
+from ratchetree.storage.patches import apply_diff, merge_text
 
 TEXT = "A = 1\nB = 2\n\n\ndef main():\n    return A\n"
 SOURCES = (SourceFile(path="model/net.py", text="x = 1\n"), SourceFile(path="train.py", text=TEXT))
