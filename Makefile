@@ -54,6 +54,7 @@ demo: deps
 
 bench: deps
 	$(BIN)/python tests/bench/orchestration.py --experiments 2000
+	$(BIN)/python tests/bench/agents.py
 
 clean:
 	rm -rf $(VENV) build demo *.egg-info

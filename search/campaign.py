@@ -277,7 +277,7 @@ class Campaign:
             self._launch(graph, saver, experiment)
         while True:
             self._hear()
-            if not self.steps.stopping:
+            if not self.steps.stopping and not self._paused:
                 for experiment in sorted(self.state.lives.keys() - self._running.keys()):  # somebody submitted them
                     self._launch(graph, saver, experiment)
             limit = self._limit()
