@@ -5,8 +5,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .events import Called, Event, Judged, Planned, Written
+from .events import Called, Event, Judged, Planned, Selected, Written
 from .model import ModelCall, NodeId
+
+DEARER = 1.5
+"""How much dearer than all before an experiment may turn out without breaking a limit: histories grow, code crashes."""
 
 
 @dataclass(slots=True)
@@ -63,7 +66,9 @@ class Spending:
 
     def observe(self, event: Event) -> None:
         """Take in one event."""
-        if isinstance(event, Called):
+        if isinstance(event, Selected):
+            self._open.add(event.experiment)
+        elif isinstance(event, Called):
             self._called.add((event.experiment, event.purpose))
             self._add(event.experiment, event.call)
         elif isinstance(event, Planned | Written):
@@ -78,15 +83,16 @@ class Spending:
             self._most_dollars = max(self._most_dollars, spent.priced)
 
     def room(self, *, tokens: int | None, dollars: float | None) -> str | None:
-        """Which limit one more experiment might break; None if none. Every experiment not yet judged may come to cost
-        as much as the dearest one so far, so that what is in the air can always be finished."""
-        more = len(self._open) + 1
-        spent = [self.by_experiment[experiment] for experiment in self._open]
-        reserve = more * self._most_tokens - sum(min(s.tokens, self._most_tokens) for s in spent)
-        if tokens is not None and (self.total.tokens >= tokens or self.total.tokens + reserve > tokens):
+        """Which limit one more experiment might break; None if none. Every experiment not yet judged, and that one, may
+        come to cost `DEARER` times as much as the dearest so far, so that what is in the air can be finished."""
+        spent = [self.of(experiment) for experiment in self._open]
+        most = DEARER * self._most_tokens
+        used = self.total.tokens + most + sum(max(0.0, most - own.tokens) for own in spent)
+        if tokens is not None and (self.total.tokens >= tokens or used > tokens):
             return f"the limit of {tokens:,} tokens"
-        dear = more * self._most_dollars - sum(min(s.priced, self._most_dollars) for s in spent)
-        if dollars is not None and (self.total.priced >= dollars or self.total.priced + dear > dollars):
+        dearest = DEARER * self._most_dollars
+        paid = self.total.priced + dearest + sum(max(0.0, dearest - own.priced) for own in spent)
+        if dollars is not None and (self.total.priced >= dollars or paid > dollars):
             return f"the limit of {dollars:g} dollars"
         return None
 

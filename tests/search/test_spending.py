@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-from ratchetree.search.events import Called, Event, Judged, Planned, Written, decode, encode
-from ratchetree.search.model import ExpansionKind, Failure, FailureKind, ModelCall, Verdict
+from ratchetree.search.events import Called, Event, Judged, Planned, Selected, Written, decode, encode
+from ratchetree.search.model import Expansion, ExpansionKind, Failure, FailureKind, ModelCall, Verdict
 from ratchetree.search.spending import Spending
 
 NOTHING = Failure(kind=FailureKind.NO_IDEA, message="")
@@ -25,6 +25,10 @@ def _fields(event: Called) -> dict[str, object]:
 
 def planned(experiment: int, call: ModelCall) -> Planned:
     return Planned(time=0.0, experiment=experiment, parent=0, asked=ExpansionKind.IMPROVE, outcome=NOTHING, call=call)
+
+
+def selected(experiment: int) -> Selected:
+    return Selected(time=0.0, experiment=experiment, options=(Expansion(node=0),))
 
 
 def judged(experiment: int) -> Judged:
@@ -72,14 +76,15 @@ def _written(experiment: int, model: str) -> Written:
 
 
 def test_a_limit_keeps_what_the_experiments_in_the_air_may_still_cost() -> None:
-    # The dearest experiment so far cost $1.00 and 100 tokens; 2 and 3 are in the air, with $0.40 and $0.00 of theirs.
-    spending = spent(called(1, 1.0), judged(1), called(2, 0.4, 40), called(3, 0.0, 10))
-    # 1.40 spent; 0.60 and 1.00 still to come, and 1.00 for one more: 4.00
-    assert spending.room(tokens=None, dollars=4.0) is None
-    assert spending.room(tokens=None, dollars=3.99) == "the limit of 3.99 dollars"
-    # 150 spent; 60 and 90 still to come, and 100 for one more: 400
-    assert spending.room(tokens=400, dollars=None) is None
-    assert spending.room(tokens=399, dollars=None) == "the limit of 399 tokens"
+    # The dearest experiment so far cost $1.00 and 100 tokens, so each may cost $1.50 and 150; 2 has used up $0.40 and
+    # 40 of that, 3 nothing yet.
+    spending = spent(called(1, 1.0), judged(1), called(2, 0.4, 40), selected(3))
+    # 1.40 spent; 1.10 and 1.50 still to come, and 1.50 for one more: 5.50
+    assert spending.room(tokens=None, dollars=5.5) is None
+    assert spending.room(tokens=None, dollars=5.49) == "the limit of 5.49 dollars"
+    # 140 spent; 110 and 150 still to come, and 150 for one more: 550
+    assert spending.room(tokens=550, dollars=None) is None
+    assert spending.room(tokens=549, dollars=None) == "the limit of 549 tokens"
     assert spending.room(tokens=None, dollars=None) is None
 
 
