@@ -74,6 +74,7 @@ bench-page: deps
 
 bench: deps
 	$(BIN)/python tests/bench/orchestration.py --experiments 2000
+	$(BIN)/python tests/bench/agents.py
 
 clean:
 	rm -rf $(VENV) build demo *.egg-info

@@ -9,22 +9,25 @@ import asyncio
 import json
 import os
 import shlex
+import shutil
 import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from . import __version__
+from . import __version__, outside
 from .search.errors import RatchetreeError, WrongUse
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from .agents.backends import Agents
+    from .agents.command import Run
     from .search.campaign import Campaign
     from .search.ports import Trainer
     from .search.settings import Settings
@@ -91,7 +94,9 @@ def run(
     hours: Annotated[float | None, typer.Option(metavar="H", help="Stop H hours after this start.")] = None,
     seconds: Annotated[float | None, typer.Option(metavar="S", help="The budget of one trial.")] = None,
     slots: Annotated[int | None, typer.Option(metavar="N", help="Trials at once.")] = None,
-    agents: Annotated[str | None, typer.Option(help="Who plans and codes: offline.")] = None,
+    agents: Annotated[
+        str | None, typer.Option(help="Who plans and codes: offline | claude | command | replay.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of a new campaign; default 1.")] = None,
 ) -> None:
     """Start or resume the campaign. Ctrl-C finishes what trains and stops; twice stops at once; nothing is lost."""
@@ -99,13 +104,16 @@ def run(
     from .storage.workspace import Workspace
 
     workspace = Workspace(folder)
-    backend = {"backend": agents} if agents is not None else None
+    own = workspace.settings().agents
+    planner, coder = (
+        {"backend": agents} if agents not in (None, role.backend) else None for role in (own.planner, own.coder)
+    )
     settings = workspace.settings(
         {
             "search": {"policy": policy},
             "budget": {"seconds": seconds},
             "trainer": {"slots": slots},
-            "agents": {"planner": backend, "coder": backend},
+            "agents": {"planner": planner, "coder": coder},
             "limits": {"experiments": experiments, "hours": hours},
         }
     )
@@ -140,12 +148,13 @@ def _run_campaign(
     try:
         for name in settings.view.sinks:
             sinks.append(open_sink(name, campaign=workspace.folder.name, folder=workspace.state, say=screen.note))
+        agents = _agents(workspace, repository, settings, screen)
         first = 1 if seed is None else seed
-        campaign = _campaign(workspace, repository, settings, journal, screen, seed=first, sinks=sinks)
+        campaign = _campaign(workspace, repository, settings, journal, screen, agents, seed=first, sinks=sinks)
         with screen:
             if crashed:
                 screen.note("the last run ended without a stop; going on where it was")
-            asyncio.run(_drive(campaign, screen))
+            asyncio.run(_drive(campaign, screen, agents))
     finally:
         journal.close()
         for sink in sinks:
@@ -158,6 +167,7 @@ def _campaign(
     settings: Settings,
     journal: SqliteJournal,
     screen: Screen,
+    agents: Agents,
     *,
     seed: int,
     sinks: Sequence[Sink] = (),
@@ -165,7 +175,6 @@ def _campaign(
     # LangGraph reads these when it is imported: strict checkpoints, and no word to any tracing service.
     os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
     os.environ["LANGSMITH_TRACING"] = os.environ["LANGCHAIN_TRACING_V2"] = "false"
-    from .agents.offline import OfflineCoder, OfflinePlanner
     from .search.campaign import Campaign
     from .search.experiment import Parts
     from .search.policies import make_policy
@@ -175,8 +184,8 @@ def _campaign(
     parts = Parts(
         journal=journal,
         repository=repository,
-        planner=OfflinePlanner(),
-        coder=OfflineCoder(),
+        planner=agents.planner,
+        coder=agents.coder,
         trainer=_trainer(workspace, repository, settings, screen),
         clock=time.time,
         observers=(screen, *sinks),
@@ -192,7 +201,26 @@ def _campaign(
     )
 
 
-async def _drive(campaign: Campaign, screen: Screen) -> None:
+def _agents(workspace: Workspace, repository: GitRepository, settings: Settings, screen: Screen) -> Agents:
+    from .agents.backends import Surroundings, make_agents
+    from .storage.journal import SqliteJournal
+    from .storage.patches import merge_text
+
+    trees = workspace.state / "agents"
+    shutil.rmtree(trees, ignore_errors=True)  # what a killed campaign left
+    surroundings = Surroundings(
+        environment=os.environ,
+        merge=merge_text,
+        read_journal=lambda path: [event for _, event in SqliteJournal.read(Path(path)).events()],
+        run=_runner(workspace),
+        export=repository.export,
+        folder=trees,
+        tell=screen.note,
+    )
+    return make_agents(settings, surroundings)
+
+
+async def _drive(campaign: Campaign, screen: Screen, agents: Agents) -> None:
     """Run the campaign; the first Ctrl-C asks it to stop, the second (or a termination signal) ends it at once."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
@@ -211,10 +239,42 @@ async def _drive(campaign: Campaign, screen: Screen) -> None:
     for name in (signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(name, task.cancel)
     try:
+        await agents.check()
         await campaign.run()
     except asyncio.CancelledError:
         message = "stopped at once; what was in flight is tried again by: ratchetree run"
         raise RatchetreeError(message) from None
+    finally:
+        await agents.close()
+
+
+def _runner(workspace: Workspace) -> Run:
+    """Runs a command-line agent as trials are run: supervised, with a deadline, without survivors."""
+    from .agents.command import Ended
+    from .trainer.processes import Spec, allowed_environment, supervise
+
+    async def run(command: tuple[str, ...], tree: Path, environment: Mapping[str, str], seconds: float) -> Ended:
+        place = tree.parent
+        own = allowed_environment(workspace=workspace.folder, scratch=str(place), run=place.name)
+        spec = Spec(
+            command=command,
+            cwd=str(tree),
+            env=own | dict(environment),
+            log=str(place / "log.txt"),
+            curve=str(place / "curve.tsv"),
+            kind="wall",
+            amount=seconds,
+            startup_seconds=seconds,
+            wall_seconds=seconds,
+            memory_mb=float("inf"),
+        )
+        ended = await supervise(spec)
+        log = place / "log.txt"
+        output = log.read_text(errors="replace") if log.exists() else ""
+        in_time = ended is not None and ended.reason == "exit"
+        return Ended(in_time=in_time, exit_code=ended.exit_code if ended else None, output=output)
+
+    return run
 
 
 def _trainer(workspace: Workspace, repository: GitRepository, settings: Settings, screen: Screen) -> Trainer:
@@ -248,6 +308,7 @@ def confirm(
 
     from rich.console import Console
 
+    from .agents.backends import offline
     from .storage.journal import SqliteJournal
     from .storage.workspace import Workspace
     from .view.plain_screen import PlainScreen
@@ -259,7 +320,7 @@ def confirm(
     with workspace.lock():
         journal = SqliteJournal.create(workspace.journal_path)
         try:
-            campaign = _campaign(workspace, repository, settings, journal, screen, seed=1)
+            campaign = _campaign(workspace, repository, settings, journal, screen, offline(), seed=1)
             claimed = asyncio.run(campaign.confirm(node, trials))
         finally:
             journal.close()
@@ -267,6 +328,23 @@ def confirm(
         _print_json(asdict(claimed))
     else:
         typer.echo(claimed.sentence)
+
+
+@app.command()
+def rehearse(
+    port: Annotated[int, typer.Option(metavar="N", help="Where to listen, on this machine only.")] = 8199,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of what it says.")] = 1,
+) -> None:
+    """Serve the Messages API without a model: rehearse a campaign and what it costs, without a key."""
+    from .agents.rehearsal import Rehearsal
+    from .agents.rehearsed import catalogue
+
+    server = Rehearsal(catalogue(seed), port=port)
+    typer.echo(f"listening; in another terminal: ANTHROPIC_BASE_URL={server.url} ratchetree run --agents claude")
+    server.start()
+    signal.sigwait({signal.SIGINT, signal.SIGTERM})
+    server.stop()
+    typer.echo(f"{len(server.bills)} answers, {sum(bill.output_tokens for bill in server.bills):,} tokens of output")
 
 
 # -- reading ----------------------------------------------------------------------------------------------------------
@@ -320,10 +398,10 @@ def show(node: Id, folder: At = HERE, as_json: Json = False) -> None:
     events = workspace.read_events()
     tree = replay(events)
     _node(tree, node)
+    own = [event for event in events if experiment_of(event) == node]
     if as_json:
-        _print_json(node_json(tree, node))
+        _print_json(node_json(tree, node, own))
     else:
-        own = [event for event in events if experiment_of(event) == node]
         _console().print(node_text(tree, node, events=own, curve=workspace.curve(node)))
 
 
@@ -524,6 +602,13 @@ def export(
         typer.echo(text, nl=False)
     else:
         out.write_text(text, encoding="utf-8")
+
+
+# -- an agent outside as the researcher -------------------------------------------------------------------------------
+
+app.command()(outside.ask)
+app.command()(outside.submit)
+app.command()(outside.mcp)
 
 
 # -- checking and mending ---------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ _PLACEHOLDER = re.compile(r"\{\{(\w+)\}\}")
 
 
 def template(name: str) -> str:
-    """The text of a prompt that ships with ratchetree: planner, coder or repair."""
+    """The text of a prompt that ships with ratchetree, by its file's name: planner, plan, coder, write, ..."""
     return (resources.files("ratchetree") / "program" / "prompts" / f"{name}.md").read_text(encoding="utf-8")
 
 
@@ -28,11 +28,3 @@ def fill(template_text: str, **values: str) -> str:
         known = ", ".join(sorted(wanted)) or "none"
         raise RatchetreeError(f"the prompt cannot be filled: {'; '.join(problems)}; its placeholders: {known}")
     return _PLACEHOLDER.sub(lambda match: values[match[1]], template_text)
-
-
-def fenced(text: str, label: str = "") -> str:
-    """The text as a block of data: the fence is longer than any run of backticks inside, so nothing can close it."""
-    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
-    fence = "`" * max(3, longest + 1)
-    end = "" if text.endswith("\n") or not text else "\n"
-    return f"{fence}{label}\n{text}{end}{fence}"

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from ..search.model import Failure, FailureKind, Idea, ModelCall, Patch
-from ..search.ports import Plan, PlanReply, PlanRequest, WriteReply, WriteRequest
+from ..search.ports import CallLog, Plan, PlanReply, PlanRequest, WriteReply, WriteRequest
+from .conversation import CannotAsk, Prompt, Reply
+from .editor import TOOL
 
 PlannerScript = Iterable[Plan | Idea | Failure] | Callable[[PlanRequest], Plan | Idea | Failure]
 CoderScript = Iterable[Patch | Failure] | Callable[[WriteRequest], Patch | Failure]
@@ -54,3 +56,40 @@ def _written(script: Iterable[Patch | Failure]) -> Callable[[WriteRequest], Patc
     outcomes: Iterator[Patch | Failure] = iter(script)
     end = Failure(kind=FailureKind.NO_PATCH, message="the script has ended")
     return lambda request: next(outcomes, end)
+
+
+class ScriptedSpeaker:
+    """Implements Speaker for the model-backed agents: gives the replies of a list in the order of the calls, a string
+    being a reply in text. Where the list ends, it cannot be asked."""
+
+    name, model = "scripted", "scripted-model"
+
+    def __init__(self, *replies: Reply | str) -> None:
+        self.prompts: list[Prompt] = []  # what it was asked
+        self._replies = [text_reply(reply) if isinstance(reply, str) else reply for reply in replies]
+
+    async def say(self, prompt: Prompt, log: CallLog) -> Reply:
+        """The next reply."""
+        self.prompts.append(prompt)
+        if not self._replies:
+            raise CannotAsk("the script has ended")
+        reply = self._replies.pop(0)
+        log.record(ModelCall(backend=self.name, model=self.model, dollars=0.0), reply.encode())
+        return reply
+
+    @property
+    def last_words(self) -> str:
+        """What it was told last: texts and results of tools."""
+        content = self.prompts[-1].messages[-1]["content"]
+        return "\n".join(str(block.get("text", block.get("content", ""))) for block in content)
+
+
+def text_reply(text: str, stop: str = "end_turn") -> Reply:
+    """A reply in text."""
+    return Reply(content=({"type": "text", "text": text},) if text else (), stop=stop)
+
+
+def tool_reply(*inputs: object) -> Reply:
+    """A reply that uses the text-editor tool."""
+    uses = ({"type": "tool_use", "id": f"t{i}", "name": TOOL["name"], "input": use} for i, use in enumerate(inputs))
+    return Reply(content=tuple(uses), stop="tool_use")

@@ -26,14 +26,28 @@ from .events import (
     Claimed,
     Event,
     Judged,
+    Planned,
     Requested,
     Scored,
+    Selected,
     Trained,
 )
 from .experiment import Experiments, Parts
 from .ledger import Ledger
 from .life import is_void
-from .model import Ask, Failure, FailureKind, Machine, NodeId, Request, Verdict, digest
+from .model import (
+    Ask,
+    Expansion,
+    ExpansionKind,
+    Failure,
+    FailureKind,
+    Machine,
+    ModelCall,
+    NodeId,
+    Request,
+    Verdict,
+    digest,
+)
 from .ports import Policy
 from .settings import Settings, settings_from
 from .state import State
@@ -266,6 +280,8 @@ class Campaign:
             self._hear()
             if not self._paused and not self.steps.stopping:
                 self._repeat()
+                for experiment in sorted(self.state.lives.keys() - self._running.keys()):  # somebody submitted them
+                    self._launch(graph, saver, experiment)
             limit = self._limit()
             while limit is None and not self._paused and len(self._running) < self.settings.in_flight:
                 if not await self._begin_experiment(graph, saver):
@@ -295,6 +311,8 @@ class Campaign:
                 self.stop(request.note or "you asked it to")
             case Ask.CLOSE | Ask.REOPEN | Ask.REPEAT | Ask.PROMOTE:
                 return self._refuse(request)  # what follows, follows from the journal
+            case Ask.SUBMIT:
+                return self._submit(request)
             case _:
                 return f"{request.ask} is not known here"
         return None
@@ -317,6 +335,30 @@ class Campaign:
         for node in [node for node, trials in self.state.owed.items() if trials and node not in self._repeating]:
             self._repeating[node] = asyncio.create_task(self.steps.repeat(node), name=f"more trials of {node:04d}")
 
+    def _submit(self, request: Request) -> str | None:
+        """Begin an experiment with somebody else's idea and patch: planned and written already."""
+        parent, idea, patch = request.node, request.idea, request.patch
+        if parent is None or parent not in self.tree or not self.tree.is_expandable(parent):
+            return f"{parent} is no node with a score: see ratchetree tree"
+        if idea is None or patch is None:
+            return "a submission needs an idea and a patch"
+        commit = self.tree.node(parent).commit
+        assert commit is not None
+        before = self.parts.repository.sources(commit)
+        written = self.steps.written(
+            self.tree.next_id, attempt=0, before=before, outcome=patch, call=ModelCall(backend="outside")
+        )
+        if written.failure is not None:
+            return f"{written.failure.kind}: {written.failure.message}"
+        if (known := self.tree.digests.get(written.digest)) is not None:
+            return f"duplicate: the same files as {known:04d}"
+        call = ModelCall(backend="outside", request_id=request.id)
+        now, number, asked = self.ledger.now(), self.tree.next_id, ExpansionKind.IMPROVE
+        self.ledger.record(Selected(time=now, experiment=number, options=(Expansion(node=parent),)))
+        self.ledger.record(Planned(time=now, experiment=number, parent=parent, asked=asked, outcome=idea, call=call))
+        self.ledger.record(written)
+        return None
+
     def _limit(self) -> str | None:
         """Why nothing new may begin; None if it may."""
         limits = self.settings.limits
@@ -326,6 +368,9 @@ class Campaign:
             return f"the limit of {limits.experiments} experiments"
         if limits.gpu_hours is not None and self.tree.train_seconds >= limits.gpu_hours * 3600:
             return f"the limit of {limits.gpu_hours:g} hours of training"
+        spent = self.state.spending.room(tokens=limits.tokens, dollars=limits.dollars)
+        if spent is not None:
+            return spent
         if self._deadline is not None and self.parts.clock() >= self._deadline:
             self.steps.stopping = True
             return f"the limit of {limits.hours:g} hours"

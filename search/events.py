@@ -93,6 +93,20 @@ class Selected:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Called:
+    """One model call ended: the reply is here before anybody believes it, so that a resumed campaign pays for none
+    twice. What it cost stands here alone; the calls in `Planned` and `Written` of such agents carry no tokens."""
+
+    time: float
+    experiment: NodeId
+    purpose: Literal["plan", "write"]
+    attempt: int  # of the coder; 0 for the planner
+    call: ModelCall
+    reply: str  # its content blocks as JSON; empty if it broke off
+    kind: Literal["called"] = "called"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
     """The planner chose a parent and an idea, or failed to."""
 
@@ -223,7 +237,7 @@ class Claimed:
 
 
 CampaignEvent = CampaignStarted | CampaignResumed | CampaignStopped | Requested | Repeated | Claimed
-ExperimentEvent = Selected | Planned | Written | Checked | Committed | Trained | Scored | Judged | Settled
+ExperimentEvent = Selected | Called | Planned | Written | Checked | Committed | Trained | Scored | Judged | Settled
 Event = CampaignEvent | ExperimentEvent
 
 

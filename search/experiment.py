@@ -15,7 +15,9 @@ from dataclasses import dataclass, field, replace
 from time import perf_counter
 from typing import Any, Literal, TypedDict
 
+from .errors import Unavailable
 from .events import (
+    Called,
     Checked,
     Committed,
     Judged,
@@ -32,7 +34,9 @@ from .model import (
     Failure,
     FailureKind,
     Idea,
+    ModelCall,
     NodeId,
+    Patch,
     ScoreReport,
     Sources,
     Verdict,
@@ -40,6 +44,7 @@ from .model import (
 )
 from .patch import apply_patch, check_syntax, count_lines
 from .ports import (
+    CallLog,
     Clock,
     Coder,
     Inbox,
@@ -158,8 +163,14 @@ class Experiments:
                 memory=self.state.memory,
                 rng=self._rng(life.id, "plan"),
                 note=life.selected.note,
+                sources_at=self._sources_at,
+                spending=self.state.spending,
+                calls=self._calls(life, "plan", 0),
             )
-            reply = await self.parts.planner.plan(request)
+            try:
+                reply = await self.parts.planner.plan(request)
+            except Unavailable:
+                return {"next": "end"}
             outcome: Idea | Failure
             chosen = expansions[0]
             if isinstance(reply.outcome, Plan):
@@ -196,32 +207,23 @@ class Experiments:
                 patch=life.written[-1].patch if life.written else None,
                 failure=life.failures[-1] if life.failures else None,
                 rng=self._rng(life.id, f"write{attempt}"),
+                parent=life.parent,
+                tree=self.tree,
+                sources_at=self._sources_at,
+                calls=self._calls(life, "write", attempt),
             )
-            reply = await self.parts.coder.write(request)
-            patch = None if isinstance(reply.outcome, Failure) else reply.outcome
-            patched = (
-                reply.outcome
-                if isinstance(reply.outcome, Failure)
-                else apply_patch(before, reply.outcome, editable=self.settings.task.editable)
-            )
-            failure = patched if isinstance(patched, Failure) else check_syntax(patched)
-            after = before if isinstance(patched, Failure) else patched
-            added, removed = count_lines(before, after)
+            try:
+                reply = await self.parts.coder.write(request)
+            except Unavailable:
+                return {"next": "end"}
             self.ledger.record(
-                Written(
-                    time=self.ledger.now(),
-                    experiment=life.id,
-                    attempt=attempt,
-                    patch=patch,
-                    failure=failure,
-                    digest=digest(after),
-                    lines_added=added,
-                    lines_removed=removed,
-                    call=reply.call,
-                )
+                self.written(life.id, attempt=attempt, before=before, outcome=reply.outcome, call=reply.call)
             )
-        if life.written[attempt].failure is None:
+        failure = life.written[attempt].failure
+        if failure is None:
             return {"next": "check"}
+        if failure.kind in (FailureKind.DUPLICATE, FailureKind.NO_IDEA):  # no other wording would help
+            return {"next": "commit"}
         return self._repair_or("commit", life, attempt, allowed=1)
 
     async def check(self, where: Where) -> Where:
@@ -317,6 +319,31 @@ class Experiments:
     def tree(self) -> Tree:
         """The tree as it is now."""
         return self.state.tree
+
+    def written(
+        self, experiment: NodeId, *, attempt: int, before: Sources, outcome: Patch | Failure, call: ModelCall
+    ) -> Written:
+        """What a coder's reply makes of the parent's files."""
+        patch = None if isinstance(outcome, Failure) else outcome
+        patched = (
+            outcome
+            if isinstance(outcome, Failure)
+            else apply_patch(before, outcome, editable=self.settings.task.editable)
+        )
+        failure = patched if isinstance(patched, Failure) else check_syntax(patched)
+        after = before if isinstance(patched, Failure) else patched
+        added, removed = count_lines(before, after)
+        return Written(
+            time=self.ledger.now(),
+            experiment=experiment,
+            attempt=attempt,
+            patch=patch,
+            failure=failure,
+            digest=digest(after),
+            lines_added=added,
+            lines_removed=removed,
+            call=call,
+        )
 
     async def measure(self, trial: int) -> None:
         """One trial of the root, trained and scored; what the journal has already is not done again."""
@@ -459,6 +486,24 @@ class Experiments:
             overlay=overlay,
             cuts=cuts(trial=trial, confirmations=self.preset.confirmations, gain=gain, noise=self.tree.noise),
             tolerance=tolerance(self.tree.root_leak),
+        )
+
+    def _calls(self, life: Life, purpose: Literal["plan", "write"], attempt: int) -> CallLog:
+        before = (e.reply for e in life.called if (e.purpose, e.attempt) == (purpose, attempt) and e.reply)
+
+        def record(call: ModelCall, reply: str) -> None:
+            event = Called(
+                time=self.ledger.now(), experiment=life.id, purpose=purpose, attempt=attempt, call=call, reply=reply
+            )
+            self.ledger.record(event)
+
+        return CallLog(
+            experiment=life.id,
+            purpose=purpose,
+            attempt=attempt,
+            replies=tuple(before),
+            record=record,
+            stopping=lambda: self.stopping,
         )
 
     def _sources_at(self, node: NodeId) -> Sources:

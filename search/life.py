@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .events import Checked, Committed, Event, Judged, Planned, Scored, Selected, Trained, Written, encode
+from .events import Called, Checked, Committed, Event, Judged, Planned, Scored, Selected, Trained, Written, encode
 from .model import Failure, FailureKind, NodeId, ScoreReport, Sources
 from .patch import apply_patch
 
@@ -20,6 +20,7 @@ class Life:
     id: NodeId
     events: list[tuple[int, Event]] = field(default_factory=list)  # with their numbers, for the git note
     selected: Selected | None = None
+    called: list[Called] = field(default_factory=list)
     planned: Planned | None = None
     written: list[Written] = field(default_factory=list)  # by attempt
     checked: dict[int, Checked] = field(default_factory=dict)  # by attempt
@@ -36,6 +37,8 @@ class Life:
         match event:
             case Selected():
                 self.selected = event
+            case Called():
+                self.called.append(event)
             case Planned():
                 self.planned = event
                 self._note_failure(event.outcome)

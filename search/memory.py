@@ -1,7 +1,8 @@
 """What was tried and what came of it, by idea: the search's protection against walking in circles.
 
 Like the tree it is a replay of the events, costs O(1) per event, and says nothing about what to do next. In our study,
-not repeating failed ideas was worth more than any choice of policy.
+not repeating failed ideas was worth more than any choice of policy. It holds facts of the journal, never what a model
+said of its own work.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from .events import Event, Judged, Planned
-from .model import Idea, NodeId, Verdict
-from .tree import Tree
+from .model import Failure, FailureKind, Idea, NodeId, SetbackContract, Verdict
+from .tree import ROOT, Tree
 
 
 @dataclass(slots=True)
@@ -24,14 +25,30 @@ class Record:
     in_flight: int = 0
 
 
+@dataclass(slots=True)
+class Debt:
+    """A setback contract, and what has become of it so far."""
+
+    contract: SetbackContract
+    used: int = 0  # experiments begun below the node
+    paid: bool = False  # one of them was kept
+
+
 class Memory:
-    """Records by brief, by category, and the briefs tried on each node."""
+    """Records by brief, by category and by operator, the briefs tried on each node, contracts, and how long main has
+    stood still."""
 
     def __init__(self) -> None:
         self.briefs: dict[str, Record] = {}
         self.categories: dict[str, Record] = {}
+        self.operators: dict[str, Record] = {}
+        self.failures: dict[FailureKind, int] = {}
+        self.debts: dict[NodeId, Debt] = {}
+        self.dry = 0  # experiments judged since main last moved
         self._tried_on: dict[NodeId, set[str]] = {}
+        self._children: dict[NodeId, list[NodeId]] = {}
         self._ideas: dict[NodeId, tuple[NodeId, Idea]] = {}  # in flight: experiment -> (parent, idea)
+        self._lines: dict[NodeId, NodeId] = {}  # node -> the nearest node above it (or itself) that opened a contract
 
     def brief(self, brief: str) -> Record:
         """The record of one idea; all zeros for one that was never tried."""
@@ -41,25 +58,63 @@ class Memory:
         """Briefs of all ideas ever proposed on the node, those in flight included."""
         return frozenset(self._tried_on.get(node, ()))
 
+    def children(self, node: NodeId) -> list[NodeId]:
+        """Experiments planned on the node, ascending in the order of their planning."""
+        return self._children.get(node, [])
+
+    @property
+    def in_flight(self) -> dict[NodeId, tuple[NodeId, Idea]]:
+        """Ideas that are not judged yet, with their parents."""
+        return self._ideas
+
+    @property
+    def open_debts(self) -> dict[NodeId, Debt]:
+        """Contracts that were neither paid off nor used up."""
+        return {node: debt for node, debt in self.debts.items() if not debt.paid and debt.used < debt.contract.horizon}
+
     def observe(self, tree: Tree, event: Event) -> None:
         """Take in one event; `tree` has already applied it."""
         if isinstance(event, Planned) and isinstance(event.outcome, Idea):
-            self._ideas[event.experiment] = (event.parent, event.outcome)
-            self._tried_on.setdefault(event.parent, set()).add(event.outcome.brief)
-            for record in self._records(event.outcome):
-                record.in_flight += 1
-        elif isinstance(event, Judged) and event.experiment in self._ideas:
-            parent, idea = self._ideas.pop(event.experiment)
-            improved = bool(tree.loss[event.experiment] < tree.loss[parent])  # False where there is no score (NaN)
-            for record in self._records(idea):
-                record.in_flight -= 1
-                record.tried += 1
-                record.improved += improved
-                record.kept += event.verdict is Verdict.KEPT
-                record.failed += event.verdict is Verdict.FAILED
+            self._plan(event.experiment, event.parent, event.outcome)
+        elif isinstance(event, Judged):
+            self._judge(tree, event)
 
-    def _records(self, idea: Idea) -> tuple[Record, Record]:
-        return (
+    def _plan(self, node: NodeId, parent: NodeId, idea: Idea) -> None:
+        self._ideas[node] = (parent, idea)
+        self._tried_on.setdefault(parent, set()).add(idea.brief)
+        self._children.setdefault(parent, []).append(node)
+        line = self._lines.get(parent)
+        if line is not None:
+            self.debts[line].used += 1
+        if idea.contract is not None:
+            self.debts[node] = Debt(contract=idea.contract)
+            line = node
+        if line is not None:
+            self._lines[node] = line
+        for record in self._records(idea):
+            record.in_flight += 1
+
+    def _judge(self, tree: Tree, event: Judged) -> None:
+        if event.experiment != ROOT:
+            self.dry = 0 if event.verdict is Verdict.KEPT else self.dry + 1
+        if isinstance(event.failure, Failure):
+            self.failures[event.failure.kind] = self.failures.get(event.failure.kind, 0) + 1
+        if event.experiment not in self._ideas:
+            return
+        parent, idea = self._ideas.pop(event.experiment)
+        if event.verdict is Verdict.KEPT and event.experiment in self._lines:
+            self.debts[self._lines[event.experiment]].paid = True
+        improved = bool(tree.loss[event.experiment] < tree.loss[parent])  # False where there is no score (NaN)
+        for record in self._records(idea):
+            record.in_flight -= 1
+            record.tried += 1
+            record.improved += improved
+            record.kept += event.verdict is Verdict.KEPT
+            record.failed += event.verdict is Verdict.FAILED
+
+    def _records(self, idea: Idea) -> list[Record]:
+        records = [
             self.briefs.setdefault(idea.brief, Record()),
             self.categories.setdefault(idea.category, Record()),
-        )
+        ]
+        return [*records, self.operators.setdefault(idea.operator, Record())] if idea.operator else records

@@ -112,6 +112,16 @@ class SetbackContract:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Knob:
+    """A constant of the script, and the range in which its best value is looked for."""
+
+    name: str  # NAME = number, at the top level of one editable file
+    low: float
+    high: float
+    log: bool = False  # whether factors count rather than differences
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Idea:
     """What the planner asks for."""
 
@@ -122,6 +132,9 @@ class Idea:
     brief: str  # what the coder is told; two ideas with the same brief are the same idea
     expected_change: float = 0.0  # expected change of the metric, signed, metric's unit; 0.0 = no forecast
     contract: SetbackContract | None = None
+    operator: str = ""  # draft, refine, combine, simplify, ablate, tune, repair, retry; empty = not said
+    source: NodeId | None = None  # combine, retry: the node whose patch or idea is brought here
+    knobs: tuple[Knob, ...] = ()  # tune: the constants that are searched
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,6 +191,24 @@ class ModelCall:
     backend: str  # offline, claude, command, ...
     seconds: float = 0.0
     model: str = ""  # empty for backends without a model
+    input_tokens: int = 0  # at the full price: neither written to nor read from the server's cache
+    output_tokens: int = 0
+    cache_write_tokens: int = 0
+    cache_read_tokens: int = 0
+    dollars: float | None = None  # None = unknown, never 0 for a model without a price
+    request_id: str = ""  # the server's name for it; a submission's own
+    stop: str = ""  # why the model stopped: end_turn, tool_use, max_tokens, refusal, ...
+    error: str = ""  # why there is no reply although it was paid for
+
+    @property
+    def tokens(self) -> int:
+        """Of all kinds together."""
+        return self.input_tokens + self.output_tokens + self.cache_write_tokens + self.cache_read_tokens
+
+    @property
+    def cost(self) -> float | None:
+        """Dollars; 0 where no model was asked, None where its price is not known."""
+        return self.dollars if self.model else 0.0
 
 
 class Ask(StrEnum):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -28,6 +28,7 @@ from .model import (
     Sources,
     TrialReport,
 )
+from .spending import Spending
 from .tree import Tree
 
 
@@ -56,6 +57,22 @@ class Option:
     sources: Sources  # the editable files at that node
 
 
+def _unrecorded(call: ModelCall, reply: str) -> None:
+    """For agents that are used outside a campaign."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallLog:
+    """The model calls of one plan or one write, journalled one by one: what is there already is not paid for again."""
+
+    experiment: NodeId = 0
+    purpose: str = "plan"  # plan or write
+    attempt: int = 0  # of the coder
+    replies: tuple[str, ...] = ()  # of the calls that were finished before, oldest first
+    record: Callable[[ModelCall, str], None] = _unrecorded  # a call ended, with this reply; "" if it broke off
+    stopping: Callable[[], bool] = lambda: False  # whether to raise Unavailable rather than wait for a server
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlanRequest:
     """What a planner sees."""
@@ -67,6 +84,9 @@ class PlanRequest:
     memory: Memory  # likewise
     rng: random.Random  # depends on the campaign's seed and the experiment only
     note: str = ""  # what the person who asked for this expansion wants the planner to know
+    sources_at: Callable[[NodeId], Sources] = lambda node: ()  # the editable files at any committed node
+    spending: Spending = field(default_factory=Spending)  # to read
+    calls: CallLog = field(default_factory=CallLog)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +124,10 @@ class WriteRequest:
     patch: Patch | None  # the previous attempt's patch
     failure: Failure | None  # what was wrong with it
     rng: random.Random
+    parent: NodeId = 0
+    tree: Tree = field(default_factory=Tree)  # to read
+    sources_at: Callable[[NodeId], Sources] = lambda node: ()  # the editable files at any committed node
+    calls: CallLog = field(default_factory=CallLog)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

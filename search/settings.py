@@ -6,7 +6,7 @@ import difflib
 import tomllib
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from .errors import WrongUse
 from .model import Metric
@@ -64,7 +64,7 @@ class SearchSettings(_Table):
 
     policy: str = "beam"
     choice: int = Field(default=3, ge=1)  # how many of the policy's top expansions the planner may choose from
-    in_flight: int | None = Field(default=None, ge=1)  # experiments under way at once; default: slots + 1
+    in_flight: int | None = Field(default=None, ge=1)  # experiments under way at once; default: see Settings
 
     def parameters(self, policy: str) -> dict[str, Any]:
         """The table of one policy's parameters; empty if there is none."""
@@ -81,7 +81,34 @@ class RatchetSettings(_Table):
 class BackendSettings(_Table):
     """Who thinks."""
 
-    backend: Literal["offline"] = "offline"
+    backend: Literal["offline", "claude", "command", "replay"] = "offline"
+    model: str = ""  # claude; empty: claude-opus-5-5 to plan, claude-sonnet-5-5 to code
+    base_url: str = ""  # claude: any server that speaks the Messages API; empty: ANTHROPIC_BASE_URL, or Anthropic's own
+    max_tokens: int = Field(default=16_000, ge=256)  # claude: of one reply
+    turns: int = Field(default=12, ge=1)  # claude, coder: replies in one writing
+    timeout_seconds: float = Field(default=600, gt=0)  # claude: of one reply; command: of one writing
+    digest_tokens: int = Field(default=12_000, ge=500)  # claude, planner: for the history of the tree
+    command: tuple[str, ...] = ()  # command: {prompt} in it is the task, {task} a file with it
+    environment: tuple[str, ...] = ()  # command: names of the variables it may see
+    journal: str = ""  # replay: the journal.db of a recorded campaign
+
+    @model_validator(mode="after")
+    def _complete(self) -> BackendSettings:
+        needs = {"command": "command", "replay": "journal"}.get(self.backend)
+        if needs and not getattr(self, needs):
+            raise ValueError(f"backend {self.backend!r} needs {needs} = ...")
+        if "//" in self.base_url and "@" in self.base_url:
+            raise ValueError("base_url holds a user name or a password: keys come from the environment only")
+        return self
+
+
+class PriceSettings(_Table):
+    """What a model costs, in dollars per million tokens."""
+
+    input: float = Field(ge=0)
+    output: float = Field(ge=0)
+    cache_write: float | None = Field(default=None, ge=0)  # default: twice the input (kept for an hour)
+    cache_read: float | None = Field(default=None, ge=0)  # default: a tenth of the input
 
 
 class AgentsSettings(_Table):
@@ -90,6 +117,7 @@ class AgentsSettings(_Table):
     planner: BackendSettings = BackendSettings()
     coder: BackendSettings = BackendSettings()
     repairs: int = Field(default=1, ge=0)  # further write turns after a crash
+    prices: dict[str, PriceSettings] = {}  # by model; on top of the table that ships with ratchetree
 
 
 class TrainerSettings(_Table):
@@ -118,6 +146,8 @@ class LimitSettings(_Table):
 
     experiments: int | None = Field(default=100, ge=0)
     hours: float | None = Field(default=None, gt=0)
+    dollars: float | None = Field(default=None, gt=0)  # for model calls
+    tokens: int | None = Field(default=None, gt=0)  # of all kinds, input and output
     gpu_hours: float | None = Field(default=None, gt=0)  # slot hours spent training, all trials together
 
 
@@ -146,8 +176,11 @@ class Settings(_Table):
 
     @property
     def in_flight(self) -> int:
-        """Experiments under way at once: one more than slots, so that a slot never waits for a patch."""
-        return self.search.in_flight or self.trainer.slots + 1
+        """Experiments under way at once: one more than slots, so that a slot never waits for a patch; twice as many
+        where a model plans or codes, because what it takes to answer is of the order of a trial (4 slots, trials of
+        300 s, 30-120 s a reply: 99 % busy in `tests/bench/agents.py`, 74 % with slots + 1)."""
+        models = {self.agents.planner.backend, self.agents.coder.backend} & {"claude", "command"}
+        return self.search.in_flight or self.trainer.slots * (2 if models else 1) + 1
 
 
 def parse_settings(text: str, *, source: str = "ratchetree.toml") -> Settings:

@@ -13,6 +13,7 @@ from .life import Life, is_void
 from .memory import Memory
 from .model import Ask, NodeId, Request
 from .ports import Policy
+from .spending import Spending
 from .tree import ROOT, Tree
 
 
@@ -23,6 +24,7 @@ class State:
     policy: Policy
     tree: Tree = field(default_factory=Tree)
     memory: Memory = field(default_factory=Memory)
+    spending: Spending = field(default_factory=Spending)
     lives: dict[NodeId, Life] = field(default_factory=dict)  # not settled, by id
     number: int = 0  # of the last event
     started: CampaignStarted | None = None
@@ -39,6 +41,7 @@ class State:
         self.tree.apply(event)
         self.memory.observe(self.tree, event)
         self.policy.observe(self.tree, event)
+        self.spending.observe(event)
         if isinstance(event, Requested):
             self._ask(event)
         elif isinstance(event, Selected) and self.promoted and event.options[0].node == self.promoted[0].node:

@@ -55,11 +55,24 @@ _VIEWS = {
                t.time AS time
         FROM events t WHERE t.kind = 'trained'""",
     "model_calls": """
-        SELECT experiment, CASE kind WHEN 'planned' THEN 'plan' ELSE 'write' END AS purpose,
-               coalesce(json_extract(body, '$.attempt'), 0) AS attempt,
-               json_extract(body, '$.call.backend') AS backend, json_extract(body, '$.call.model') AS model,
-               json_extract(body, '$.call.seconds') AS seconds, time
-        FROM events WHERE kind IN ('planned', 'written')""",
+        SELECT c.experiment,
+               coalesce(json_extract(c.body, '$.purpose'), CASE c.kind WHEN 'planned' THEN 'plan' ELSE 'write' END)
+                   AS purpose,
+               coalesce(json_extract(c.body, '$.attempt'), 0) AS attempt,
+               json_extract(c.body, '$.call.backend') AS backend, json_extract(c.body, '$.call.model') AS model,
+               json_extract(c.body, '$.call.seconds') AS seconds,
+               coalesce(json_extract(c.body, '$.call.input_tokens'), 0) AS input_tokens,
+               coalesce(json_extract(c.body, '$.call.output_tokens'), 0) AS output_tokens,
+               coalesce(json_extract(c.body, '$.call.cache_write_tokens'), 0) AS cache_write_tokens,
+               coalesce(json_extract(c.body, '$.call.cache_read_tokens'), 0) AS cache_read_tokens,
+               CASE json_extract(c.body, '$.call.model') WHEN '' THEN 0.0
+                    ELSE json_extract(c.body, '$.call.dollars') END AS dollars,
+               json_extract(c.body, '$.call.request_id') AS request_id, json_extract(c.body, '$.call.stop') AS stop,
+               json_extract(c.body, '$.call.error') AS error, c.time
+        FROM events c
+        WHERE c.kind = 'called' OR c.kind IN ('planned', 'written') AND NOT EXISTS (
+            SELECT 1 FROM events d WHERE d.experiment = c.experiment AND d.kind = 'called'
+               AND json_extract(d.body, '$.purpose') = CASE c.kind WHEN 'planned' THEN 'plan' ELSE 'write' END)""",
 }
 
 

@@ -24,6 +24,7 @@ from ..search.events import (
 )
 from ..search.model import Failure, FailureKind, Idea, Machine, NodeId, Verdict
 from ..search.settings import Settings
+from ..search.spending import Spending
 from ..search.tree import IN_FLIGHT, ROOT, Tree
 
 
@@ -43,6 +44,7 @@ class Chronicle:
         self.finished = 0  # experiments judged, the root not counted
         self.failures: Counter[FailureKind] = Counter()
         self.stages: dict[NodeId, str] = {}  # what every experiment in flight is at
+        self.spending = Spending()  # on model calls
         self.contracts: list[NodeId] = []  # experiments whose idea announced a setback
         self.advances: list[tuple[int, float]] = []  # experiments judged before, and main's value from then on
         self.claim: Claimed | None = None  # the last one
@@ -96,6 +98,7 @@ class Chronicle:
 
     def observe(self, tree: Tree, event: Event) -> None:
         """Take in one event; `tree` has already applied it."""
+        self.spending.observe(event)
         if isinstance(event, CampaignStarted | CampaignResumed):
             self._begin(tree, event)
         elif isinstance(event, CampaignStopped):

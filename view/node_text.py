@@ -10,6 +10,7 @@ from rich.text import Text
 from ..search.events import Event, Planned, Trained, Written
 from ..search.model import NodeId, TrialReport
 from ..search.tree import ROOT, Node, Tree
+from .costs import call_facts
 from .numbers import Digits, count, duration, sparkline
 from .plain import Fact, Facts, Portable, plain, plain_lines
 from .status_text import label, scored
@@ -31,6 +32,7 @@ def node_text(
         *_scores(tree, node, digits),
         *_idea(tree, node, digits),
         *_attempts(own),
+        *call_facts(own),
         *_trials(node, digits, own),
         *_training(node.report),
     ]

@@ -6,12 +6,15 @@ Keys may be added; they are never renamed or removed. Texts are what models wrot
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from ..search.events import Event
 from ..search.model import Failure, Metric, NodeId, Score
 from ..search.tree import FAILED, IN_FLIGHT, KEPT, PARKED, ROOT, Node, Tree
 from .chronicle import Chronicle
+from .costs import cost_json, node_costs, shares_of
 from .numbers import SCORER_WORDS, gain_sd
 from .subtrees import Subtrees, setback
 
@@ -36,6 +39,8 @@ def status_json(tree: Tree, chronicle: Chronicle, *, running: bool) -> Json:
     ran_seconds, train_seconds, per_hour      of all sessions; training alone; experiments judged per hour
     failures            {kind: count}
     stages              {id: what the experiment in flight is at}
+    spent               of all model calls, see `cost_json`; and dollars per_experiment and per_gain (0.001 of the
+                        metric), null where there is no such number
     """
     known = tree.root_commit is not None
     root = tree.node(ROOT) if known else None
@@ -76,6 +81,11 @@ def status_json(tree: Tree, chronicle: Chronicle, *, running: bool) -> Json:
         "failures": {str(kind): count for kind, count in sorted(chronicle.failures.items())},
         "stages": {str(node): stage for node, stage in sorted(chronicle.stages.items())},
     }
+    shares = shares_of(tree, chronicle.spending) if known else {}
+    status["spent"] = cost_json(chronicle.spending.total) | {
+        "per_experiment": shares.get("per experiment"),
+        "per_gain": shares.get("per 0.001 of gain"),
+    }
     return valid(status)
 
 
@@ -97,11 +107,11 @@ def tree_json(tree: Tree) -> Json:
     }
 
 
-def node_json(tree: Tree, node_id: NodeId) -> Json:
+def node_json(tree: Tree, node_id: NodeId, events: Iterable[Event] = ()) -> Json:
     """One node, for `show --json`; KeyError if there is none.
 
     What `tree_json` has of it, and: idea, report (of its last training run), failure.detail, path (ids from the root
-    to it), children, metric, incumbent.
+    to it), children, metric, incumbent, spent (on its model calls, from its own `events`; see `cost_json`).
     """
     node = tree.node(node_id)
     shape = _node(tree, node, Subtrees(tree))
@@ -114,6 +124,7 @@ def node_json(tree: Tree, node_id: NodeId) -> Json:
         "children": tree.children().get(node_id, []),
         "metric": _metric(tree.metric),
         "incumbent": tree.incumbent,
+        "spent": cost_json(node_costs(events)),
     }
     return valid(shape)
 

@@ -10,6 +10,7 @@ from rich.text import Text
 from ..search.model import Score
 from ..search.tree import FAILED, IN_FLIGHT, KEPT, PARKED, ROOT, Node, Tree
 from .chronicle import Chronicle
+from .costs import cost_facts
 from .numbers import SCORER_WORDS, Digits, count, duration, gain_sd, sparkline
 from .plain import Fact, Facts, plain
 from .subtrees import Subtrees, setback
@@ -35,6 +36,7 @@ def status_text(tree: Tree, chronicle: Chronicle, *, running: bool, now: float) 
     rows: list[Fact] = [("state", _state(chronicle, running=running, now=now))]
     rows += _scores(tree, chronicle)
     rows += _counts(tree, chronicle, running=running)
+    rows += cost_facts(tree, chronicle.spending)
     rows += _circumstances(tree, chronicle)
     rows += [("next", line) for line in _next(tree, chronicle, running=running)]
     return Facts(rows)

@@ -12,20 +12,22 @@ from pathlib import Path
 
 import pytest
 
-from ratchetree.search.events import CampaignStarted, Judged, Planned, Selected
+from ratchetree.search.events import CampaignStarted, Committed, Event, Judged, Planned, Selected, Written
 from ratchetree.search.memory import Memory
 from ratchetree.search.model import (
     Expansion,
     ExpansionKind,
+    Failure,
     Idea,
     Machine,
     Metric,
     ModelCall,
     SourceFile,
+    Sources,
     Verdict,
     digest,
 )
-from ratchetree.search.ports import Option, PlanRequest
+from ratchetree.search.ports import Option, PlanRequest, WriteRequest
 from ratchetree.search.tree import Tree
 
 HERE = Path(__file__).parent
@@ -122,9 +124,53 @@ class World:
             tree=self.tree,
             memory=self.memory,
             rng=random.Random(seed),
+            sources_at=self.sources_at,
         )
 
-    def _tell(self, event: CampaignStarted | Selected | Planned | Judged) -> None:
+    def writing(self, idea: Idea, parent: int = 0, *, attempt: int = 0, failure: Failure | None = None) -> WriteRequest:
+        """The request a coder gets for the idea on the parent."""
+        return WriteRequest(
+            experiment=self.tree.next_id,
+            attempt=attempt,
+            brief="Make it better.",
+            idea=idea,
+            sources=self.sources_at(parent),
+            patch=None,
+            failure=failure,
+            rng=random.Random(0),
+            parent=parent,
+            tree=self.tree,
+            sources_at=self.sources_at,
+        )
+
+    def grow(self, text: str, *, idea: Idea, parent: int = 0, loss: float | None = 1.1) -> int:
+        """A whole experiment that led to this script."""
+        node = self.begin(idea, parent)
+        self.texts[node] = text
+        after, now = digest(self.sources_at(node)), 0.0
+        call, ok = ModelCall(backend="test"), None
+        self._tell(
+            Written(
+                time=now,
+                experiment=node,
+                attempt=0,
+                patch=None,
+                failure=ok,
+                digest=after,
+                lines_added=1,
+                lines_removed=1,
+                call=call,
+            )
+        )
+        self._tell(Committed(time=now, experiment=node, attempt=0, commit=f"{node:040d}"))
+        self.end(node, loss=loss)
+        return node
+
+    def sources_at(self, node: int) -> Sources:
+        """The script at a node; the root's where nothing else was said."""
+        return (SourceFile(path="train.py", text=self.texts.get(node, self.texts[0])),)
+
+    def _tell(self, event: Event) -> None:
         self.tree.apply(event)
         self.memory.observe(self.tree, event)
 

@@ -15,6 +15,18 @@ NODE_KEYS = (
     "seconds asked by trials gain reason setback started ended"
 )
 
+NOTHING_SPENT = {
+    "calls": 0,
+    "dollars": 0.0,
+    "unpriced": 0,
+    "tokens": 0,
+    "input_tokens": 0,
+    "output_tokens": 0,
+    "cache_write_tokens": 0,
+    "cache_read_tokens": 0,
+    "seconds": 0.0,
+}
+
 
 def test_status_has_these_keys_and_values(small):
     status = status_json(*small().stop("enough").read(), running=False)
@@ -27,6 +39,7 @@ def test_status_has_these_keys_and_values(small):
     }
     assert status.pop("root") == {"id": 0, "mean": pytest.approx(2.11), "sd": pytest.approx(0.01), "n": 3}
     assert status.pop("incumbent") == {"id": 5, "mean": pytest.approx(2.03), "sd": pytest.approx(0.01), "n": 3}
+    assert status.pop("spent") == NOTHING_SPENT | {"per_experiment": 0.0, "per_gain": 0.0}
     assert status == {
         "experiments": 8,
         "kept": 2,
@@ -52,7 +65,7 @@ def test_status_has_these_keys_and_values(small):
             "data": "",
             "sandbox": "",
         },
-        "limits": {"experiments": 100, "hours": None, "gpu_hours": None},
+        "limits": {"experiments": 100, "hours": None, "dollars": None, "tokens": None, "gpu_hours": None},
         "started": 1000.0,
         "updated": 1630.0,
         "running": False,
@@ -174,6 +187,7 @@ def test_show_has_everything_of_one_node(small):
         "children",
         "metric",
         "incumbent",
+        "spent",
     ]
     assert node["failure"]["detail"].endswith("ValueError: no")
     assert node["idea"]["brief"] == "brief 4"

@@ -1,0 +1,59 @@
+"""What the search remembers: facts of the journal only."""
+
+from __future__ import annotations
+
+from ratchetree.search.events import Event, Judged, Planned
+from ratchetree.search.memory import Memory
+from ratchetree.search.model import ExpansionKind, Failure, FailureKind, Idea, ModelCall, SetbackContract, Verdict
+from ratchetree.search.tree import Tree
+
+CALL = ModelCall(backend="test")
+
+
+class Told:
+    """A memory that is told a story, over a tree that knows its losses."""
+
+    def __init__(self) -> None:
+        self.memory, self.tree = Memory(), Tree()
+        self.tree._reserve(64)
+
+    def plan(self, node: int, parent: int, contract: SetbackContract | None = None, operator: str = "") -> None:
+        idea = Idea(
+            title="t", hypothesis="", mechanism="", category="c", brief=f"b{node}", contract=contract, operator=operator
+        )
+        asked = ExpansionKind.IMPROVE
+        self._tell(Planned(time=0.0, experiment=node, parent=parent, asked=asked, outcome=idea, call=CALL))
+
+    def judge(self, node: int, verdict: Verdict, failure: Failure | None = None) -> None:
+        self._tell(Judged(time=0.0, experiment=node, verdict=verdict, reason="", against=0, failure=failure))
+
+    def _tell(self, event: Event) -> None:
+        self.memory.observe(self.tree, event)
+
+
+def test_a_contract_is_used_by_its_line_and_paid_by_a_kept_node_in_it() -> None:
+    told, contract = Told(), SetbackContract(expected_dip=0.1, max_dip=0.2, horizon=2)
+    told.plan(1, 0, contract)
+    told.judge(1, Verdict.PARKED)
+    told.plan(2, 0)  # another line
+    assert {node: debt.used for node, debt in told.memory.open_debts.items()} == {1: 0}
+    told.plan(3, 1)
+    told.judge(3, Verdict.PARKED)
+    told.plan(4, 3)
+    assert told.memory.open_debts == {}, "its two experiments are begun"
+    told.judge(4, Verdict.KEPT)
+    assert told.memory.debts[1].paid
+
+
+def test_a_plateau_is_counted_from_mains_last_move() -> None:
+    told = Told()
+    told.judge(0, Verdict.KEPT)
+    crash = Failure(kind=FailureKind.CRASH, message="")
+    for node, verdict in enumerate((Verdict.PARKED, Verdict.FAILED, Verdict.KEPT, Verdict.PARKED), start=1):
+        told.plan(node, 0, operator="refine")
+        told.judge(node, verdict, crash if verdict is Verdict.FAILED else None)
+    assert told.memory.dry == 1
+    assert told.memory.failures == {FailureKind.CRASH: 1}
+    record = told.memory.operators["refine"]
+    assert (record.tried, record.kept, record.failed, record.in_flight) == (4, 1, 1, 0)
+    assert told.memory.children(0) == [1, 2, 3, 4]
