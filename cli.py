@@ -379,6 +379,33 @@ def export(
         out.write_text(text, encoding="utf-8")
 
 
+# -- comparing --------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def compare(
+    policies: Annotated[str, typer.Option(metavar="A,B,...", help="Names with commas between, or all.")],
+    landscape: Annotated[str, typer.Option(metavar="L,...", help="Landscapes, or all (the six fitted ones).")] = "all",
+    evaluations: Annotated[str, typer.Option(metavar="N,...", help="Budgets in trials.")] = "200",
+    seeds: Annotated[int, typer.Option(metavar="N", help="Paired campaigns per landscape.")] = 50,
+    first_seed: Annotated[int, typer.Option(metavar="N", help="Seeds below 10000 were used for tuning.")] = 10_000,
+    in_flight: Annotated[int, typer.Option(metavar="W", help="Trials at once.")] = 1,
+    ratchet: Annotated[str, typer.Option(metavar="PRESET", help="Rule of main, as in ratchetree.toml.")] = "default",
+    jobs: Annotated[int | None, typer.Option(metavar="N", help="Processes; default: all cores.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write table, pictures and page there.")] = None,
+    as_json: Json = False,
+) -> None:
+    """The lab: which policy is better, on landscapes with a known answer, and is the difference resolved?"""
+    from . import comparing
+
+    design = comparing.make_design(
+        policies, landscape, evaluations, seeds, first_seed=first_seed, in_flight=in_flight, ratchet=ratchet
+    )
+    if jobs is not None and jobs < 1:
+        raise WrongUse(f"--jobs {jobs}: must be at least 1")
+    comparing.compare(design, out=out, as_json=as_json, workers=jobs or comparing.all_cores())
+
+
 # -- checking and mending ---------------------------------------------------------------------------------------------
 
 

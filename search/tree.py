@@ -160,6 +160,11 @@ class Tree:
         """Whether the search may go on from the node: it is judged and has a score."""
         return bool(self.state[node] == KEPT or self.state[node] == PARKED)
 
+    def idea(self, node: NodeId) -> Idea | None:
+        """The node's idea alone: `node` costs fifty times as much."""
+        facts = self._facts[node]
+        return facts.idea if facts else None
+
     def node(self, node: NodeId) -> Node:
         """One node as a value; KeyError if there is none."""
         facts = self._facts[node] if node in self else None

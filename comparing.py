@@ -1,0 +1,143 @@
+"""What `ratchetree compare` does: runs the lab with a progress bar, prints, and writes its files. Part of the command
+line: it composes, and decides nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+from .search.errors import RatchetreeError, WrongUse
+from .search.lab.comparison import Design, Facts, Row, rows
+from .search.landscapes import landscape_names
+from .search.policies import policy_names
+from .search.pool import play_all
+from .search.ratchet import PRESETS
+
+
+def make_design(
+    policies: str, landscape: str, evaluations: str, seeds: int, *, first_seed: int, in_flight: int, ratchet: str
+) -> Design:
+    """The design from what was typed; WrongUse with one line for everything that makes no sense."""
+    if ratchet not in PRESETS:
+        raise WrongUse(f"--ratchet {ratchet!r} is not known; allowed: {', '.join(PRESETS)}")
+    try:
+        budgets = tuple(sorted({int(part) for part in evaluations.split(",")}))
+    except ValueError:
+        raise WrongUse(f"--evaluations {evaluations!r}: must be a number, or several with commas between") from None
+    for name, value, least in (
+        ("--evaluations", budgets[0], 1),
+        ("--seeds", seeds, 2),
+        ("--first-seed", first_seed, 0),
+        ("--in-flight", in_flight, 1),
+    ):
+        if value < least:
+            raise WrongUse(f"{name} {value}: must be at least {least}")
+    return Design(
+        policies=policy_names(policies),
+        landscapes=landscape_names(landscape),
+        evaluations=budgets,
+        seeds=seeds,
+        first_seed=first_seed,
+        in_flight=in_flight,
+        ratchet=ratchet,
+    )
+
+
+def compare(design: Design, *, out: Path | None, as_json: bool, workers: int) -> None:
+    """Run, print, write. Ctrl-C keeps what is done."""
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
+    results, stopped = _run(design, workers)
+    found = rows(design, results)
+    if stopped and not found:
+        raise RatchetreeError("interrupted before any seed was done for every policy; nothing to report")
+    shape = _shape(design, found, stopped=stopped)
+    if as_json:
+        print(json.dumps(shape, indent=1, allow_nan=False))
+    else:
+        _print(design, found)
+    if out is not None:
+        _write(design, results, found, shape, out, quiet=as_json)
+    if stopped:
+        raise RatchetreeError(f"interrupted: this is what was done ({found[0].seeds} of {design.seeds} seeds)")
+
+
+def _run(design: Design, workers: int) -> tuple[dict[tuple[str, str], dict[int, Facts]], bool]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    results: dict[tuple[str, str], dict[int, Facts]] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    each = len(design.policies)
+    try:
+        with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+            task = bar.add_task("campaigns", total=each * design.seeds * len(design.landscapes))
+            for landscape, seed, facts in play_all(design, workers):
+                for policy, fact in facts.items():
+                    results.setdefault((landscape, policy), {})[seed] = fact
+                bar.advance(task, each)
+    except KeyboardInterrupt:
+        return results, True
+    return results, False
+
+
+def _shape(design: Design, found: list[Row], *, stopped: bool) -> dict[str, Any]:
+    return {
+        "unit": "mbpb, true value of main relative to the root; lower is better; differences: positive = worse",
+        "ratchet": design.ratchet,
+        "in_flight": design.in_flight,
+        "first_seed": design.first_seed,
+        "complete": not stopped,
+        "rows": [row.shape() for row in found],
+    }
+
+
+def _print(design: Design, found: list[Row]) -> None:
+    from rich.console import Console
+
+    from .view.comparison import sentences, table
+
+    console = Console(highlight=False)
+    for evaluations in design.evaluations:
+        console.print(table(found, evaluations))
+    for sentence in sentences(design, found):
+        console.print(sentence, soft_wrap=True)
+
+
+def _write(
+    design: Design,
+    results: dict[tuple[str, str], dict[int, Facts]],
+    found: list[Row],
+    shape: dict[str, Any],
+    out: Path,
+    *,
+    quiet: bool,
+) -> None:
+    from .view.comparison import csv_text, page
+
+    (out / "comparison.json").write_text(json.dumps(shape, indent=1, allow_nan=False) + "\n")
+    (out / "comparison.csv").write_text(csv_text(found))
+    svgs: list[str] = []
+    try:
+        from .view.comparison_plots import anytime, as_bytes, ecdf_picture
+
+        for name, picture in (("anytime", anytime(design, results)), ("ecdf", ecdf_picture(design, results))):
+            (out / f"{name}.png").write_bytes(as_bytes(picture, "png"))
+            svg = as_bytes(picture, "svg")
+            (out / f"{name}.svg").write_bytes(svg)
+            svgs.append(svg.decode()[svg.decode().index("<svg") :])
+    except ImportError:
+        print("no pictures: matplotlib is not installed (pip install 'ratchetree[plots]')", file=sys.stderr)
+    command = shlex.join(["ratchetree", *sys.argv[1:]])
+    (out / "index.html").write_text(page(design, found, svgs, command), encoding="utf-8")
+    if not quiet:
+        print(f"written: {out}/index.html, comparison.json, comparison.csv" + (", pictures" if svgs else ""))
+
+
+def all_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
