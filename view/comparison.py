@@ -22,8 +22,8 @@ _CSV = (
 
 _LEGEND = (
     "main's true value in mbpb relative to the root, lower is better; ± half of the IQM's 95 % interval; paired "
-    "difference with its 95 % interval, * resolved; P: share of seeds on which it beats the ratchet; contracts paid off / "
-    "opened"
+    "difference with its 95 % interval, * resolved; P: share of seeds on which it beats the ratchet; contracts "
+    "paid off / opened"
 )
 
 

@@ -68,8 +68,7 @@ FAMILIES = {
     "valleys": Family(says="six restructurings pay after a setback, eighteen never do", valleys=6, decoys=18),
     "noisy": Family(says="additive, seeds differ three times as much", noise=1.05),
     "full": Family(
-        says="valleys, decoys, noise and some interactions",
-        noise=0.5,
+        says="valleys, decoys and some interactions",
         valleys=6,
         decoys=18,
         pair_density=0.02,

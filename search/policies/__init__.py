@@ -14,6 +14,7 @@ from ..errors import WrongUse
 from ..ports import Policy
 from .ab_mcts import ABMCTS
 from .archive import Archive
+from .auto import Auto
 from .beam import Beam, OpenBeam
 from .ledger import Ledger
 from .ratchet import Ratchet
@@ -37,6 +38,12 @@ class Preset:
 
 
 POLICIES: dict[str, Preset] = {
+    "auto": Preset(
+        engine=Auto,
+        rule="setbacks under contract and drift, each as bold as this ground rewards",
+        source="our study",
+        use="when you do not know the ground",
+    ),
     "ratchet": Preset(
         engine=Ratchet,
         rule="always expand main",

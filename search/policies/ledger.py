@@ -14,7 +14,7 @@ from ..tree import IN_FLIGHT, ROOT, Tree
 from .common import Best, Scale, at_least, within
 from .ratchet import Ratchet
 
-_FORGET = 0.985  # per experiment: rates follow the last hundred or so
+_FORGET = 0.985  # per experiment on a contract: their rate follows the last hundred or so
 _CREDIT = 8.0  # the most that can be saved up
 _OFFERS = 32  # parked setbacks that wait for a slot, the shallowest
 
@@ -40,8 +40,8 @@ class Ledger:
     least: float = 0.05
     most: float = 0.40
     curiosity: float = 1.0
-    invest: float = 0.05
-    temperature: float = 0.3
+    invest: float = 0.1
+    temperature: float = 0.15
     patience: int = 8
     after: int = 0  # experiments on main before the first contract is served
 
@@ -98,6 +98,10 @@ class Ledger:
             return self._best.filled([on_line, *on_main], k)
         return self._best.filled(on_main, k)
 
+    def drift(self, temperature: float) -> None:
+        """Set how boldly main is worked on."""
+        self._main.temperature = temperature
+
     # -- the books ----------------------------------------------------------------------------------------------
 
     def _line(self, experiment: NodeId) -> Line | None:
@@ -111,8 +115,10 @@ class Ledger:
         gain = float(tree.loss[event.against] - tree.loss[node]) / noise if event.verdict == "kept" else 0.0
         gain = gain if math.isfinite(gain) else 0.0
         which = 0 if line is None else 2
-        self._rates[which] = _FORGET * self._rates[which] + max(gain, 0.0)
-        self._rates[which + 1] = _FORGET * self._rates[which + 1] + 1.0
+        # Main's rate over about the last half of the campaign: its gains come like 1 / t. Contracts are few.
+        keep = 1 - 2 / (tree.experiments + 10) if line is None else _FORGET
+        self._rates[which] = keep * self._rates[which] + max(gain, 0.0)
+        self._rates[which + 1] = keep * self._rates[which + 1] + 1.0
         if line is None:
             share = self._share()
             self._credit = min(self._credit + share / (1 - share), _CREDIT)
@@ -144,8 +150,9 @@ class Ledger:
         limit = float(tree.loss[tree.incumbent]) + self.depth * self._scale.noise(tree)
         flying = tree.counts[IN_FLIGHT]
         slots, each = max(self.slots, flying // 4), 1 if flying < 4 else 2
-        lines = [line for line in self._serving(tree, limit) if line.flying < each]
-        if len(self._served) < slots and self._offers:
+        serving = list(self._serving(tree, limit))  # a line that main has left too far behind holds no slot
+        lines = [line for line in serving if line.flying < each]
+        if len(serving) < slots and self._offers:
             node = min(self._offers, key=lambda n: (float(tree.loss[n]), n))
             if tree.loss[node] <= limit:
                 lines.append(self._offers[node])

@@ -43,7 +43,9 @@ class Ratchet:
         node = event.experiment
         if event.verdict is Verdict.KEPT:
             self._at, self._misses = node, 0
-        elif self.temperature > 0 and tree.parent[node] == self._at:
+        elif self.temperature == 0:
+            self._at, self._misses = tree.incumbent, 0
+        elif tree.parent[node] == self._at:
             self._misses += 1
             if event.verdict is Verdict.PARKED and accepts(tree, node, self._at, self.temperature, self._scale):
                 self._at = node

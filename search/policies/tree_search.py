@@ -13,7 +13,7 @@ from .common import Best, Scale, at_least, one_of
 
 BACKUP = ("mean", "max")
 _CLIP = 3.0  # differences count up to this many usual changes: one outlier must not flatten all others
-_LOOKED_AT = 32  # children of a node that the descent looks at, the best
+_LOOKED_AT = 16  # children of a node that the descent looks at, the latest
 
 
 @dataclass

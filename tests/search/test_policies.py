@@ -283,7 +283,7 @@ def test_parameters_of_the_wrong_type_or_below_their_least_are_refused(name: str
 
 
 def test_an_unknown_policy_is_refused_with_the_list() -> None:
-    with pytest.raises(WrongUse, match=r"did you mean 'beam'. allowed: ratchet, beam, best-first, random"):
+    with pytest.raises(WrongUse, match=r"did you mean 'beam'. allowed: auto, ratchet, beam, best-first, random"):
         make_policy("bem", {})
 
 
