@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from .search.campaign import Campaign
+    from .search.events import Event
     from .search.ports import Trainer
     from .search.settings import Settings
     from .search.tree import Node, Tree
@@ -393,6 +394,9 @@ def compare(
     ratchet: Annotated[str, typer.Option(metavar="PRESET", help="Rule of main, as in ratchetree.toml.")] = "default",
     jobs: Annotated[int | None, typer.Option(metavar="N", help="Processes; default: all cores.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write table, pictures and page there.")] = None,
+    replay: Annotated[
+        Path | None, typer.Option(metavar="CAMPAIGN", help="No landscape: choose among this campaign's children.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """The lab: which policy is better, on landscapes with a known answer, and is the difference resolved?"""
@@ -403,6 +407,9 @@ def compare(
     )
     if jobs is not None and jobs < 1:
         raise WrongUse(f"--jobs {jobs}: must be at least 1")
+    if replay is not None:
+        comparing.replay(design, _events(replay), as_json=as_json)
+        return
     comparing.compare(design, out=out, as_json=as_json, workers=jobs or comparing.all_cores())
 
 
@@ -496,6 +503,12 @@ def _tree(folder: Path) -> Tree:
     from .storage.workspace import Workspace
 
     return replay(Workspace(folder).read_events())
+
+
+def _events(folder: Path) -> list[Event]:
+    from .storage.workspace import Workspace
+
+    return Workspace(folder).read_events()
 
 
 def _node(tree: Tree, number: int) -> Node:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from .search.errors import RatchetreeError, WrongUse
+from .search.events import Event, Judged
 from .search.lab.comparison import Design, Facts, Row, rows
 from .search.landscapes import landscape_names
 from .search.policies import policy_names
@@ -64,6 +65,33 @@ def compare(design: Design, *, out: Path | None, as_json: bool, workers: int) ->
         _write(design, results, found, shape, out, quiet=as_json)
     if stopped:
         raise RatchetreeError(f"interrupted: this is what was done ({found[0].seeds} of {design.seeds} seeds)")
+
+
+def replay(design: Design, events: list[Event], *, as_json: bool) -> None:
+    """What other policies would have made of a recorded campaign's children; the median over the seeds."""
+    from dataclasses import asdict
+
+    from .search.lab.replaying import replay_policy
+    from .search.policies import make_policy
+
+    if not any(isinstance(event, Judged) and event.experiment for event in events):
+        raise WrongUse("--replay: this campaign has no judged experiment yet; run it first")
+    found = []
+    for name in design.policies:
+        runs = [
+            replay_policy(name, make_policy(name, {}), events, preset=PRESETS[design.ratchet], seed=seed, limit=limit)
+            for seed in range(design.first_seed, design.first_seed + min(design.seeds, 50))
+            for limit in (max(design.evaluations),)
+        ]
+        found.append(sorted(runs, key=lambda run: run.main)[len(runs) // 2])
+    if as_json:
+        print(json.dumps({"rows": [asdict(run) for run in found]}, indent=1))
+        return
+    print(f"{'policy':<16} {'main':>10} {'advances':>9} {'used':>12} {'first choice covered':>22}")
+    for run in found:
+        used = f"{run.experiments} of {run.recorded}"
+        print(f"{run.policy:<16} {run.main:>10.5f} {run.advances:>9} {used:>12} {run.first_choice:>22.0%}")
+    print("Only recorded children count: where few first choices are covered, this says little.")
 
 
 def _run(design: Design, workers: int) -> tuple[dict[tuple[str, str], dict[int, Facts]], bool]:

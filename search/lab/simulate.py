@@ -95,7 +95,8 @@ class Simulation:
         self._proposals: dict[NodeId, Proposal] = {}
         self._values: dict[NodeId, list[float]] = {}
         self._running: list[tuple[float, NodeId]] = []
-        self._now, self._started, self._in_a_row = 0.0, 0, 0
+        self._now, self._idle = 0.0, 0.0
+        self._started = self._ended = self._in_a_row = 0
         self._curve: list[float] = []
         self._gains = self._false = 0
         self._account = Account()
@@ -104,13 +105,20 @@ class Simulation:
         """Until the budget is spent, or the policy has nothing to expand."""
         self._root()
         while True:
-            while len(self._running) < self._slots and self._started < self._budget and self._begin():
+            while len(self._running) < self._slots and self._spent < self._budget and self._begin():
                 pass
             if not self._running:
                 break
+            before, waiting = self._now, self._slots - len(self._running)
             self._now, node = heapq.heappop(self._running)
+            if self._spent < self._budget:
+                self._idle += waiting * (self._now - before)
             self._end(node)
-            self._curve.append(self.spots[self.tree.incumbent].value)
+            self._ended += 1
+            reached = min(self._budget, self._ended + int(self._idle))
+            missing = reached - len(self._curve)
+            self._curve += [self._curve[-1] if self._curve else 0.0] * (missing - 1)
+            self._curve[reached - 1 :] = [self.spots[self.tree.incumbent].value]
         last = self._curve[-1] if self._curve else 0.0
         curve = np.full(self._budget, last, np.float32)
         curve[: len(self._curve)] = self._curve
@@ -122,6 +130,11 @@ class Simulation:
             account=self._account.scaled(1 / UNIT),
             reported=(loss - self._metric.loss(BASE)) / UNIT,
         )
+
+    @property
+    def _spent(self) -> float:
+        """Slot time used up, in trials: a slot that waits for a barrier is paid for like one that trains."""
+        return self._started + self._idle
 
     def _take(self, event: Event) -> None:
         self.tree.apply(event)
@@ -194,7 +207,7 @@ class Simulation:
         answer = decide(self.preset, self._metric, values=tuple(values), incumbent=incumbent, noise=self.tree.noise)
         if not isinstance(answer, Confirm):
             self._judge(number, answer.verdict, answer.reason)
-        elif self._started < self._budget:
+        elif self._spent < self._budget:
             self._start(number)
 
     def _score(self, number: NodeId, trial: int) -> float:

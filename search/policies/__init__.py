@@ -16,6 +16,7 @@ from .ab_mcts import ABMCTS
 from .archive import Archive
 from .auto import Auto
 from .beam import Beam, OpenBeam
+from .bundle import Bundle
 from .ledger import Ledger
 from .ratchet import Ratchet
 from .sampler import Sampler
@@ -201,6 +202,12 @@ POLICIES: dict[str, Preset] = {
         rule="Thompson sampling between wider and deeper at every node",
         source="SakanaAI/treequest `ab_mcts_a`; Inoue et al. 2025",
         use="for comparison with TreeQuest",
+    ),
+    "bundle": Preset(
+        engine=Bundle,
+        rule="the ratchet; wins that main has left behind are merged onto it together, bisected on failure",
+        source="our study; GEPA's merge",
+        use="with 32 slots and more",
     ),
 }
 

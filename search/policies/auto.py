@@ -27,8 +27,8 @@ class Auto:
     hot: float = 0.6  # in units of the noise
     patience: int = 25
     window: int = 100
-    poor: float = 0.045
-    rich: float = 0.075
+    poor: float = 0.05
+    rich: float = 0.08
     after: int = 0
     invest: float = 0.1
 
@@ -52,14 +52,16 @@ class Auto:
             gain = float(tree.loss[tree.parent[event.experiment]] - tree.loss[event.experiment])
             self._wins.append(gain > self._scale.noise(tree))
             self._won += self._wins[-1]
-            if len(self._wins) <= self.window:  # at first gains are frequent on every ground
-                return self._ledger.observe(tree, event)
-            self._won -= self._wins.popleft()
-            share = self._won / self.window
-            warmth = min(max((share - self.poor) / (self.rich - self.poor), 0.0), 1.0)
-            self._ledger.drift(self.hot * warmth)
-        return self._ledger.observe(tree, event)
+            if len(self._wins) > self.window:
+                self._won -= self._wins.popleft()
+            self._ledger.drift(self.hot * self._warmth())
+        self._ledger.observe(tree, event)
 
     def rank(self, tree: Tree, k: int, rng: random.Random) -> list[Expansion]:
         """As the ledger does."""
         return self._ledger.rank(tree, k, rng)
+
+    def _warmth(self) -> float:
+        """0..1; grows with the window at first, because gains are frequent early on every ground."""
+        share, seen = self._won / len(self._wins), len(self._wins) / self.window
+        return seen * min(max((share - self.poor) / (self.rich - self.poor), 0.0), 1.0)

@@ -35,7 +35,7 @@ def test_every_policy_spends_its_budget_and_a_replay_of_its_events_is_its_tree(p
     assert np.array_equal(again.loss, lab.tree.loss, equal_nan=True)
     scored = sum(len(node.values) for node in again.nodes()) - PRESETS["default"].root_trials
     crashed = sum(node.failure is not None and node.failure.kind == "crash" for node in again.nodes())
-    assert scored + crashed == 60
+    assert scored + crashed == 60 if in_flight == 1 else 30 < scored + crashed <= 60  # a barrier leaves slots idle
 
 
 @pytest.mark.parametrize("policy", POLICIES)
