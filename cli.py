@@ -397,6 +397,9 @@ def compare(
     replay: Annotated[
         Path | None, typer.Option(metavar="CAMPAIGN", help="No landscape: choose among this campaign's children.")
     ] = None,
+    real: Annotated[
+        Path | None, typer.Option(metavar="WORKSPACE", help="No landscape: campaigns of N experiments in clones of it.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """The lab: which policy is better, on landscapes with a known answer, and is the difference resolved?"""
@@ -409,6 +412,12 @@ def compare(
         raise WrongUse(f"--jobs {jobs}: must be at least 1")
     if replay is not None:
         comparing.replay(design, _events(replay), as_json=as_json)
+        return
+    if real is not None:
+        from dataclasses import replace
+
+        design = replace(design, landscapes=(comparing.REAL,))
+        comparing.compare_real(design, _workspace(real), out=out, as_json=as_json)
         return
     comparing.compare(design, out=out, as_json=as_json, workers=jobs or comparing.all_cores())
 
@@ -503,6 +512,14 @@ def _tree(folder: Path) -> Tree:
     from .storage.workspace import Workspace
 
     return replay(Workspace(folder).read_events())
+
+
+def _workspace(folder: Path) -> Path:
+    from .storage.workspace import Workspace
+
+    workspace = Workspace(folder)
+    workspace.repository().check_ready()
+    return workspace.folder
 
 
 def _events(folder: Path) -> list[Event]:

@@ -6,17 +6,23 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from .search.errors import RatchetreeError, WrongUse
 from .search.events import Event, Judged
 from .search.lab.comparison import Design, Facts, Row, rows
 from .search.landscapes import landscape_names
 from .search.policies import policy_names
-from .search.pool import play_all
+from .search.pool import Played, play_all
 from .search.ratchet import PRESETS
+
+REAL = "real training"
 
 
 def make_design(
@@ -48,11 +54,14 @@ def make_design(
     )
 
 
-def compare(design: Design, *, out: Path | None, as_json: bool, workers: int) -> None:
+Play = Callable[[Design, int], Iterator[Played]]
+
+
+def compare(design: Design, *, out: Path | None, as_json: bool, workers: int, play: Play = play_all) -> None:
     """Run, print, write. Ctrl-C keeps what is done."""
     if out is not None:
         out.mkdir(parents=True, exist_ok=True)
-    results, stopped = _run(design, workers)
+    results, stopped = _run(design, workers, play)
     found = rows(design, results)
     if stopped and not found:
         raise RatchetreeError("interrupted before any seed was done for every policy; nothing to report")
@@ -94,7 +103,7 @@ def replay(design: Design, events: list[Event], *, as_json: bool) -> None:
     print("Only recorded children count: where few first choices are covered, this says little.")
 
 
-def _run(design: Design, workers: int) -> tuple[dict[tuple[str, str], dict[int, Facts]], bool]:
+def _run(design: Design, workers: int, play: Play) -> tuple[dict[tuple[str, str], dict[int, Facts]], bool]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -104,7 +113,7 @@ def _run(design: Design, workers: int) -> tuple[dict[tuple[str, str], dict[int, 
     try:
         with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
             task = bar.add_task("campaigns", total=each * design.seeds * len(design.landscapes))
-            for landscape, seed, facts in play_all(design, workers):
+            for landscape, seed, facts in play(design, workers):
                 for policy, fact in facts.items():
                     results.setdefault((landscape, policy), {})[seed] = fact
                 bar.advance(task, each)
@@ -169,3 +178,62 @@ def _write(
 def all_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def compare_real(design: Design, workspace: Path, *, out: Path | None, as_json: bool) -> None:
+    """Real training: one campaign for each policy and seed, all from the workspace's main, each in a clone of its own.
+
+    Clones stay in `out` (default: beside the workspace); a campaign that is there already goes on or is done. Values
+    are main's measured score relative to the root's, in thousandths of the metric's unit, over experiments.
+    """
+    clones = (out or workspace.with_name(workspace.name + "-compared")).resolve()
+    clones.mkdir(parents=True, exist_ok=True)
+    results: dict[tuple[str, str], dict[int, Facts]] = {}
+    for seed in range(design.first_seed, design.first_seed + design.seeds):
+        for policy in design.policies:
+            folder = clones / f"{policy}-{seed}"
+            print(f"{policy}, seed {seed}: {folder}", file=sys.stderr)
+            _run_real(workspace, folder, policy, seed, max(design.evaluations))
+            results.setdefault((REAL, policy), {})[seed] = _real_facts(folder, max(design.evaluations))
+    found = rows(design, results)
+    if as_json:
+        print(json.dumps(_shape(design, found, stopped=False), indent=1, allow_nan=False))
+    else:
+        _print(design, found)
+
+
+def _run_real(workspace: Path, folder: Path, policy: str, seed: int, experiments: int) -> None:
+    if not folder.exists():
+        subprocess.run(["git", "clone", "-q", "--no-hardlinks", str(workspace), str(folder)], check=True)
+    options = ["--policy", policy, "--seed", str(seed), "--experiments", str(experiments)]
+    done = subprocess.run([sys.executable, "-m", "ratchetree", "run", str(folder), *options], stdout=subprocess.DEVNULL)
+    if done.returncode:
+        raise RatchetreeError(
+            f"the campaign in {folder} ended with exit code {done.returncode}; run this again to go on"
+        )
+
+
+def _real_facts(folder: Path, experiments: int) -> Facts:
+    from .search.contracts import Account
+    from .search.tree import Tree
+    from .storage.workspace import Workspace
+
+    tree, account, curve = Tree(), Account(), []
+    for event in Workspace(folder).read_events():
+        tree.apply(event)
+        account.observe(tree, event)
+        if isinstance(event, Judged) and event.experiment:
+            curve.append(1e3 * float(tree.loss[tree.incumbent] - tree.loss[0]))
+    curve += [curve[-1] if curve else 0.0] * (experiments - len(curve))
+    sums = account.sums()
+    return Facts(
+        curve=np.array(curve[:experiments]),
+        gains=len(tree.advances) - 1,
+        false_advances=0,
+        opened=sums.opened,
+        paid_off=sums.paid_off,
+        closed=sums.closed,
+        spent=sums.spent,
+        gain=1e3 * sums.gain,
+        optimism=0.0,
+    )

@@ -6,14 +6,20 @@ import difflib
 from collections.abc import Callable
 
 from ..errors import WrongUse
+from . import gpt_cpu
 from .families import FAMILIES
 from .ground import Landscape
 from .nk import NK
+from .recorded import recorded
 from .traps import Traps
 
 LANDSCAPES: dict[str, tuple[str, Callable[[int], Landscape]]] = {
     **{name: (family.says, family.draw) for name, family in FAMILIES.items()},
     "nk": ("Kauffman's NK with n = 120, k = 4", lambda seed: NK(seed=seed)),
+    "gpt-cpu": (
+        "real training on the gpt-cpu task: single edits and pairs, recorded once",
+        lambda seed: recorded(gpt_cpu.ROOT, gpt_cpu.SINGLES, gpt_cpu.PAIRS, seed=seed),
+    ),
     "traps": ("twelve deceptive blocks of four switches beside additive ideas", lambda seed: Traps(seed=seed)),
 }
 """By name: what it is, and the landscape of a seed."""

@@ -112,21 +112,28 @@ async def record(out: Path, workspace: Workspace, *, seconds: float, best: int, 
 
 
 def pack(recording: Path, to: Path, seconds: float) -> None:
-    """The compact form: root scores, singles, pairs; values to five places."""
+    """The compact form, a module of literals: root scores, singles, pairs; values to five places."""
     lines = read(recording)
-    scored = [line for line in lines if line["value"] is not None]
-    text = {
-        "about": f"gpt-cpu, {seconds:g} CPU seconds a trial, val_bpb, seed {SEED}; failures: null",
-        "root": [round(line["value"], 5) for line in scored if not line["briefs"]],
-        "singles": {
-            line["briefs"][0]: None if line["value"] is None else round(line["value"], 5)
-            for line in lines
-            if len(line["briefs"]) == 1
-        },
-        "pairs": [[*line["briefs"], round(line["value"], 5)] for line in scored if len(line["briefs"]) == 2],
-    }
-    to.write_text(json.dumps(text, indent=0, ensure_ascii=False) + "\n")
-    print(f"{len(text['root'])} roots, {len(text['singles'])} singles, {len(text['pairs'])} pairs")
+    root = [round(line["value"], 5) for line in lines if not line["briefs"] and line["value"] is not None]
+    singles = {line["briefs"][0]: line["value"] for line in lines if len(line["briefs"]) == 1}
+    pairs = [
+        (*line["briefs"], line["value"]) for line in lines if len(line["briefs"]) == 2 and line["value"] is not None
+    ]
+    text = [
+        f'"""gpt-cpu, {seconds:g} CPU seconds a trial, val_bpb, lower is better: recorded by',
+        '`tests/bench/record_landscape.py`, not edited by hand. A failure is None."""',
+        "",
+        f"ROOT = {root!r}",
+        "SINGLES = {",
+        *(f"    {name!r}: {None if value is None else round(value, 5)!r}," for name, value in singles.items()),
+        "}",
+        "PAIRS: list[tuple[str, str, float]] = [",
+        *(f"    ({a!r}, {b!r}, {round(value, 5)!r})," for a, b, value in pairs),
+        "]",
+        "",
+    ]
+    to.write_text("\n".join(text))
+    print(f"{len(root)} roots, {len(singles)} singles, {len(pairs)} pairs")
 
 
 def main() -> None:

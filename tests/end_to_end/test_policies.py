@@ -43,7 +43,8 @@ slots = 1
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Our own source, in documents of 60 lines."""
-    folder = tmp_path_factory.mktemp("corpus")
+    folder = tmp_path_factory.mktemp("toy") / "corpus"
+    folder.mkdir()
     sources = sorted(Path(package.__file__).parent.glob("*/*.py"))
     lines = [line for file in sources for line in file.read_text().splitlines() if line.strip()]
     for start in range(0, len(lines), 60):
@@ -90,8 +91,11 @@ def test_every_policy_runs_a_campaign(name: str, tmp_path: Path) -> None:
 def test_an_engine_searches_over_real_training(
     name: str, ratchetree: Any, git: Callable[..., str], corpus: Path, tmp_path: Path
 ) -> None:
+    ratchetree.environment["XDG_CACHE_HOME"] = str(corpus.parent / "cache")  # prepare the data once for all
     folder = tmp_path / "workspace"
     assert ratchetree("init", folder).code == 0
+    script = folder / "train.py"
+    script.write_text(script.read_text().replace("DEPTH = 3", "DEPTH = 1").replace("WIDTH = 96", "WIDTH = 48"))
     (folder / "ratchetree.toml").write_text(f'[task]\ncorpus = "{corpus}"\n' + TOY.format(policy=name))
     git(folder, "commit", "-qam", "a toy")
     said = ratchetree("run", folder, "--experiments", "2")

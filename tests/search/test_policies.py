@@ -290,3 +290,24 @@ def test_an_unknown_policy_is_refused_with_the_list() -> None:
 def test_a_beam_of_no_width_is_refused() -> None:
     with pytest.raises(WrongUse, match=r"search.beam: width = 0: must be at least 1"):
         make_policy("beam", {"width": 0})
+
+
+def test_a_bundle_brings_wins_that_main_left_behind_together_and_bisects_one_that_fails() -> None:
+    ground = Ground(make_policy("bundle", {"least": 2}))
+    flying = [ground.begin(0) for _ in range(3)]
+    main = ground.begin(0)
+    ground.end(main, 0.5)  # main moves on while three siblings are measured
+    for change in (0.1, 0.2):  # the usual change, which is the unit while nothing was repeated
+        ground.add(main, 0.5 + change)
+    for number in flying[:2]:
+        ground.end(number, 0.8)
+    first = ground.policy.rank(ground.tree, 1, random.Random(0))[0]
+    assert (first.node, first.kind, first.sources) == (main, ExpansionKind.TRANSPLANT, tuple(flying[:2]))
+    number = ground.tree.next_id
+    ground.take(Selected(time=0.0, experiment=number, options=(first,)))
+    idea = Idea(title="t", hypothesis="", mechanism="", category="c", brief="both")
+    call = ModelCall(backend="t")
+    ground.take(Planned(time=0.0, experiment=number, parent=main, asked=first.kind, outcome=idea, call=call))
+    ground.end(number, 0.6)  # it does not move main
+    halves = ground.policy.rank(ground.tree, 1, random.Random(0))
+    assert [half.sources for half in halves] == [(flying[0],)]
