@@ -7,7 +7,7 @@ trials.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -19,7 +19,7 @@ LOST = 300.0
 
 
 def recorded(
-    root: Sequence[float], singles: dict[str, float | None], pairs: Sequence[tuple[str, str, float]], *, seed: int
+    root: Sequence[float], singles: Mapping[str, float | None], pairs: Sequence[tuple[str, str, float]], *, seed: int
 ) -> Quadratic:
     """The landscape of what was recorded, in the metric's unit; the seed only shuffles the order of ideas.
 

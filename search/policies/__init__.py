@@ -76,7 +76,7 @@ POLICIES: dict[str, Preset] = {
         engine=Ratchet,
         rule="a walker at main that may stand on a near-tied child",
         source="Metropolis 1953 below the noise, with restarts; our study",
-        use="below 150 trials, and whenever nothing is known of the ground",
+        use="where ideas interact; where gains simply add up it costs a few per cent",
         parameters={"temperature": 0.3},
     ),
     "ledger": Preset(
@@ -207,7 +207,7 @@ POLICIES: dict[str, Preset] = {
         engine=Bundle,
         rule="the ratchet; wins that main has left behind are merged onto it together, bisected on failure",
         source="our study; GEPA's merge",
-        use="with 32 slots and more",
+        use="with very many slots and a ratchet that confirms nothing; with the default ratchet it gained nothing",
     ),
 }
 

@@ -19,7 +19,7 @@ class Ratchet:
     noise)), and returns to main after `patience` expansions without a new best.
 
     Source: karpathy/autoresearch, program.md; drift is Metropolis' rule (1953) at a temperature below the noise, with
-    restarts. Use it as the control (temperature 0), and with drift whenever nothing is known of the ground.
+    restarts. Use it as the control (temperature 0), and with drift where ideas interact.
     """
 
     temperature: float = 0.0  # in units of the noise between trials; 0 = never leave main
