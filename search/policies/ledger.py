@@ -173,7 +173,7 @@ class Ledger:
         if passed and line.fork != tree.incumbent and line.tip not in self._brought:
             path: list[NodeId] = []
             at = line.tip
-            while at != line.fork and len(path) < 16:
+            while at not in (line.fork, ROOT) and len(path) < 16:  # what was brought to main forks elsewhere
                 path.append(at)
                 at = int(tree.parent[at])
             if at == line.fork:

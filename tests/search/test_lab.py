@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from ratchetree.search.events import Event, Judged
+from ratchetree.search.events import Event, Judged, Selected
 from ratchetree.search.lab.comparison import Design, play, rows
 from ratchetree.search.lab.simulate import Simulation
 from ratchetree.search.landscapes import LANDSCAPES
@@ -157,3 +157,17 @@ def test_a_policy_sees_events_only_and_none_of_them_holds_the_truth() -> None:
     truth = {f"{spot.value:.6f}" for spot in lab.spots.values() if spot.value}
     texts = " ".join(str(event) for event in events if not isinstance(event, Judged))
     assert not [value for value in truth if value in texts]
+
+
+def test_a_transplant_brings_patches_only_and_never_the_root() -> None:
+    brought: list[int] = []
+
+    def listen(_: Tree, event: Event) -> None:
+        if isinstance(event, Selected):
+            brought.extend(source for option in event.options for source in option.sources)
+
+    for seed in range(6):
+        ground = LANDSCAPES["valleys"][1](seed)
+        ledger, preset = make_policy("ledger", {}), PRESETS["default"]
+        Simulation(ledger, ground, preset=preset, evaluations=400, in_flight=16, seed=seed, listen=listen).run()
+    assert brought and 0 not in brought
