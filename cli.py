@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .agents.backends import Agents
     from .agents.command import Run
     from .search.campaign import Campaign
+    from .search.events import Event
     from .search.ports import Trainer
     from .search.settings import Settings
     from .search.tree import Node, Tree
@@ -611,6 +612,48 @@ app.command()(outside.submit)
 app.command()(outside.mcp)
 
 
+# -- comparing --------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def compare(
+    policies: Annotated[str, typer.Option(metavar="A,B,...", help="Names with commas between, or all.")],
+    landscape: Annotated[str, typer.Option(metavar="L,...", help="Landscapes, or all (the six fitted ones).")] = "all",
+    evaluations: Annotated[str, typer.Option(metavar="N,...", help="Budgets in trials.")] = "200",
+    seeds: Annotated[int, typer.Option(metavar="N", help="Paired campaigns per landscape.")] = 50,
+    first_seed: Annotated[int, typer.Option(metavar="N", help="Seeds below 10000 were used for tuning.")] = 10_000,
+    in_flight: Annotated[int, typer.Option(metavar="W", help="Trials at once.")] = 1,
+    ratchet: Annotated[str, typer.Option(metavar="PRESET", help="Rule of main, as in ratchetree.toml.")] = "default",
+    jobs: Annotated[int | None, typer.Option(metavar="N", help="Processes; default: all cores.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write table, pictures and page there.")] = None,
+    replay: Annotated[
+        Path | None, typer.Option(metavar="CAMPAIGN", help="No landscape: choose among this campaign's children.")
+    ] = None,
+    real: Annotated[
+        Path | None, typer.Option(metavar="WORKSPACE", help="No landscape: campaigns of N experiments in clones of it.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """The lab: which policy is better, on landscapes with a known answer, and is the difference resolved?"""
+    from . import comparing
+
+    design = comparing.make_design(
+        policies, landscape, evaluations, seeds, first_seed=first_seed, in_flight=in_flight, ratchet=ratchet
+    )
+    if jobs is not None and jobs < 1:
+        raise WrongUse(f"--jobs {jobs}: must be at least 1")
+    if replay is not None:
+        comparing.replay(design, _events(replay), as_json=as_json)
+        return
+    if real is not None:
+        from dataclasses import replace
+
+        design = replace(design, landscapes=(comparing.REAL,))
+        comparing.compare_real(design, _workspace(real), out=out, as_json=as_json)
+        return
+    comparing.compare(design, out=out, as_json=as_json, workers=jobs or comparing.all_cores())
+
+
 # -- checking and mending ---------------------------------------------------------------------------------------------
 
 
@@ -701,6 +744,20 @@ def _tree(folder: Path) -> Tree:
     from .storage.workspace import Workspace
 
     return replay(Workspace(folder).read_events())
+
+
+def _workspace(folder: Path) -> Path:
+    from .storage.workspace import Workspace
+
+    workspace = Workspace(folder)
+    workspace.repository().check_ready()
+    return workspace.folder
+
+
+def _events(folder: Path) -> list[Event]:
+    from .storage.workspace import Workspace
+
+    return Workspace(folder).read_events()
 
 
 def _node(tree: Tree, number: int) -> Node:

@@ -87,7 +87,21 @@ def offers(sources: Sources) -> list[tuple[str, Proposal]]:
 
 
 def apply_brief(sources: Sources, brief: str) -> tuple[SourceFile, SourceFile] | NotApplicable:
-    """The file that the brief changes, before and after."""
+    """The file that the brief changes, before and after. A bundle is a brief of several lines, applied in order."""
+    first, *others = brief.split("\n")
+    changed = _apply_line(sources, first)
+    for line in others:
+        if isinstance(changed, NotApplicable):
+            return changed
+        before, after = changed
+        again = _apply_line(tuple(after if file is before else file for file in sources), line)
+        if isinstance(again, NotApplicable) or again[0] is not after:
+            return again if isinstance(again, NotApplicable) else NotApplicable("a bundle changes one file only")
+        changed = before, again[1]
+    return changed
+
+
+def _apply_line(sources: Sources, brief: str) -> tuple[SourceFile, SourceFile] | NotApplicable:
     scripts = _scripts(sources)
     named = next((file for file in scripts if brief.startswith(f"{file.path}: ")), None)
     if named is None and len(scripts) != 1:
@@ -133,6 +147,8 @@ def _transplanted(request: PlanRequest, option: Option) -> Idea | NotApplicable:
     idea = request.tree.node(source).idea if source is not None and source in request.tree else None
     if source is None or idea is None:
         return NotApplicable("there is no idea to bring here")
+    if len(option.expansion.sources) > 1:
+        idea = _bundled([i for s in option.expansion.sources if s in request.tree and (i := request.tree.idea(s))])
     if idea.brief in request.memory.tried_on(option.expansion.node):
         return NotApplicable(f"the idea of {source:04d} was tried here")
     if not _is_new(request.tree, option.sources, idea.brief):
@@ -143,6 +159,17 @@ def _transplanted(request: PlanRequest, option: Option) -> Idea | NotApplicable:
         mechanism=idea.mechanism,
         category=idea.category,
         brief=idea.brief,
+    )
+
+
+def _bundled(ideas: list[Idea]) -> Idea:
+    """Several ideas as one: their briefs, a line each."""
+    return Idea(
+        title=f"{len(ideas)} ideas together: " + "; ".join(idea.title for idea in ideas),
+        hypothesis="Each helped where it was tried.",
+        mechanism="They change different things.",
+        category=ideas[0].category,
+        brief="\n".join(idea.brief for idea in ideas),
     )
 
 

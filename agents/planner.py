@@ -74,6 +74,8 @@ def _instructions(request: PlanRequest) -> str:
 def _question(request: PlanRequest, digest_tokens: int, limits: str) -> Message:
     tree, memory = request.tree, request.memory
     mood = fill(template("plateau"), dry=str(memory.dry)) if memory.dry >= PLATEAU else ""
+    if request.note:
+        mood += fill(template("note"), note=request.note)
     main = request.sources_at(tree.incumbent) or request.options[0].sources
     files = "\n\n".join(fence(file.text, file.path) for file in main)
     words = fill(

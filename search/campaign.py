@@ -51,7 +51,7 @@ from .model import (
 from .ports import Policy
 from .settings import Settings, settings_from
 from .state import State
-from .tree import ROOT, Tree
+from .tree import KEPT, ROOT, Tree
 
 LISTEN_SECONDS = 0.5
 """How long a request from outside may lie before it is heard."""
@@ -127,7 +127,7 @@ class Campaign:
         """
         try:
             self._replay()
-            if self.tree.root_commit is None or not self.tree.is_expandable(ROOT):
+            if self.tree.root_commit is None or self.tree.state[ROOT] != KEPT:
                 raise WrongUse("there is no scored root yet: ratchetree run comes first")
             self._check_continues(self.parts.repository.main())
             await self._open(self.tree.root_commit)

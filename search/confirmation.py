@@ -20,7 +20,7 @@ from .life import STARVED_RERUNS
 from .model import Failure, FailureKind, NodeId, ScoreReport
 from .ports import Job, Trainer
 from .scrutiny import CONFIRM_CUTS, tolerance
-from .tree import ROOT, Tree
+from .tree import KEPT, PARKED, ROOT, Tree
 
 FIRST_TRIAL = 1000
 """Numbers of these trials' folders: far from those of the search."""
@@ -49,7 +49,7 @@ class Confirmation:
         node = tree.incumbent if node is None else node
         if node == ROOT:
             raise WrongUse("main is still the root, so there is no gain to confirm: give the ID of another experiment")
-        if node not in tree or not tree.is_expandable(node):
+        if node not in tree or tree.state[node] not in (KEPT, PARKED):
             raise WrongUse(f"experiment {node:04d} has no score, so there is nothing to confirm")
         other = {event.node for event in self._done.values()} - {ROOT, node}
         if other:

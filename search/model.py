@@ -182,6 +182,7 @@ class Expansion:
     node: NodeId
     kind: ExpansionKind = ExpansionKind.IMPROVE
     source: NodeId | None = None  # for transplants: the node whose patch is brought here
+    sources: tuple[NodeId, ...] = ()  # for bundles: several nodes whose patches are brought here as one
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

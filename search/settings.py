@@ -62,7 +62,7 @@ class SearchSettings(_Table):
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
-    policy: str = "beam"
+    policy: str = "auto"
     choice: int = Field(default=3, ge=1)  # how many of the policy's top expansions the planner may choose from
     in_flight: int | None = Field(default=None, ge=1)  # experiments under way at once; default: see Settings
 

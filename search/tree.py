@@ -163,6 +163,11 @@ class Tree:
         """Whether the search may go on from the node: it is judged, has a score, and nobody closed it."""
         return bool(self.state[node] == KEPT or self.state[node] == PARKED) and node not in self.closed
 
+    def idea(self, node: NodeId) -> Idea | None:
+        """The node's idea alone: `node` costs fifty times as much."""
+        facts = self._facts[node]
+        return facts.idea if facts else None
+
     def node(self, node: NodeId) -> Node:
         """One node as a value; KeyError if there is none."""
         facts = self._facts[node] if node in self else None
@@ -191,11 +196,6 @@ class Tree:
             started=facts.started,
             ended=facts.ended,
         )
-
-    def idea(self, node: NodeId) -> Idea | None:
-        """The node's idea, without the rest of it."""
-        facts = self._facts[node]
-        return facts.idea if facts else None
 
     def nodes(self) -> Iterator[Node]:
         """All nodes, ascending."""

@@ -7,7 +7,7 @@ from collections import Counter
 from rich.console import RenderableType
 from rich.text import Text
 
-from ..search.model import Score
+from ..search.model import NodeId, Score
 from ..search.tree import FAILED, IN_FLIGHT, KEPT, PARKED, ROOT, Node, Tree
 from .chronicle import Chronicle
 from .costs import cost_facts
@@ -127,12 +127,20 @@ def _counts(tree: Tree, chronicle: Chronicle, *, running: bool) -> list[Fact]:
 
 
 def _setbacks(tree: Tree, chronicle: Chronicle) -> str:
-    subtrees = Subtrees(tree)
-    found = (setback(tree, tree.node(node), subtrees) for node in chronicle.contracts)
-    states = Counter(promised.state for promised in found if promised)
-    return f"{count(len(chronicle.contracts), 'contract')}: " + ", ".join(
-        f"{n:,} {state}" for state, n in states.items()
-    )
+    subtrees, digits = Subtrees(tree), Digits.of(tree)
+    found = [s for node in chronicle.contracts if (s := setback(tree, tree.node(node), subtrees))]
+    states = Counter(promised.state for promised in found)
+    text = f"{count(len(chronicle.contracts), 'contract')}: " + ", ".join(f"{n:,} {s}" for s, n in states.items())
+    spent = sum(promised.used for promised in found)
+    gain = sum(_gain(tree, node) for node in {promised.paid_by for promised in found} - {None} if node is not None)
+    text += f"; {count(spent, 'experiment')} went on from them" if spent else ""
+    return text + (f", which brought main {digits.value(gain)}" if gain else "")
+
+
+def _gain(tree: Tree, node: NodeId) -> float:
+    """How much better main became by a node that it moved to."""
+    before = tree.advances[tree.advances.index(node) - 1]
+    return float(tree.loss[before] - tree.loss[node])
 
 
 def _circumstances(tree: Tree, chronicle: Chronicle) -> list[Fact]:

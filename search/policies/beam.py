@@ -1,13 +1,17 @@
-"""True beam search: a generation of width x branch experiments, then the best go on."""
+"""Beam search: a few nodes, each with its turns; with a barrier between generations, or without."""
 
 from __future__ import annotations
 
+import bisect
 import random
 from dataclasses import dataclass, field
 
 from ..events import Event, Judged, Planned, Selected
 from ..model import Expansion, NodeId
 from ..tree import ROOT, Tree
+from .common import at_least
+
+_Key = tuple[int, float, NodeId]
 
 
 @dataclass
@@ -31,9 +35,8 @@ class Beam:
     _children: list[NodeId] = field(default_factory=list, init=False, repr=False)  # scored in this generation
 
     def __post_init__(self) -> None:
-        for name in ("width", "branch"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} = {getattr(self, name)}: must be at least 1")
+        at_least("width", self.width, 1)
+        at_least("branch", self.branch, 1)
 
     def observe(self, tree: Tree, event: Event) -> None:
         """Count turns, collect children, and change generation when the last one is judged."""
@@ -73,3 +76,65 @@ class Beam:
         candidates = set(self._children) | (set(self._beam) if self.elitist or not self._children else set())
         self._beam = sorted(candidates, key=lambda node: (tree.loss[node], node))[: self.width]
         self._turns, self._children = {}, []
+
+
+@dataclass
+class OpenBeam:
+    """Rule: among the `width` best nodes (0: among all), order by (turns used // branch, score): a node gets `branch`
+    turns before the next best has its own, and a further `branch` when all have had theirs, so that no node is ever
+    closed and no slot waits at a barrier.
+
+    Source: best-first tree search as in AI-Scientist-v2 and TreeQuest (there a node is expanded once for good, which
+    caps the tries per node far below what a 5-20 % hit rate needs). Use it when several lines look alike.
+    """
+
+    branch: int = 4  # turns per node and round
+    width: int = 0  # 0 = no bound
+
+    _keys: list[_Key] = field(default_factory=list, init=False, repr=False)  # sorted
+    _key_of: dict[NodeId, _Key] = field(default_factory=dict, init=False, repr=False)
+    _scores: list[tuple[float, NodeId]] = field(default_factory=list, init=False, repr=False)  # sorted, of the beam
+    _parent_of: dict[NodeId, NodeId] = field(default_factory=dict, init=False, repr=False)  # selected, not yet planned
+
+    def __post_init__(self) -> None:
+        at_least("branch", self.branch, 1)
+        at_least("width", self.width, 0)
+
+    def observe(self, tree: Tree, event: Event) -> None:
+        """Keep the order up to date: new nodes come in, used turns move a node back."""
+        match event:
+            case Judged() if tree.is_expandable(event.experiment):
+                self._enter(tree, event.experiment)
+            case Selected():
+                self._parent_of[event.experiment] = event.options[0].node
+                self._move(tree, event.options[0].node)
+            case Planned():
+                assumed = self._parent_of.pop(event.experiment, event.parent)
+                for node in {assumed, event.parent}:
+                    self._move(tree, node)
+            case _:
+                pass
+
+    def rank(self, tree: Tree, k: int, rng: random.Random) -> list[Expansion]:
+        """The first k in order."""
+        return [Expansion(node=node) for _, _, node in self._keys[:k]]
+
+    def _enter(self, tree: Tree, node: NodeId) -> None:
+        self._place(tree, node)
+        if self.width:
+            bisect.insort(self._scores, (float(tree.loss[node]), node))
+            if len(self._scores) > self.width:
+                self._remove(self._scores.pop()[1])
+
+    def _move(self, tree: Tree, node: NodeId) -> None:
+        if node in self._key_of and self._remove(node):
+            self._place(tree, node)
+
+    def _place(self, tree: Tree, node: NodeId) -> None:
+        key = (int(tree.attempts[node]) // self.branch, float(tree.loss[node]), node)
+        bisect.insort(self._keys, key)
+        self._key_of[node] = key
+
+    def _remove(self, node: NodeId) -> bool:
+        del self._keys[bisect.bisect_left(self._keys, self._key_of.pop(node))]
+        return True

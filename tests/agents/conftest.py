@@ -107,12 +107,17 @@ class World:
         self._tell(Judged(time=0.0, experiment=node, verdict=verdict, reason="", against=0))
 
     def request(
-        self, *nodes: int, seed: int = 0, kind: ExpansionKind = ExpansionKind.IMPROVE, source: int | None = None
+        self,
+        *nodes: int,
+        seed: int = 0,
+        kind: ExpansionKind = ExpansionKind.IMPROVE,
+        source: int | None = None,
+        sources: tuple[int, ...] = (),
     ) -> PlanRequest:
         """A request with these nodes as options, best first."""
         options = tuple(
             Option(
-                expansion=Expansion(node=node, kind=kind, source=source),
+                expansion=Expansion(node=node, kind=kind, source=source, sources=sources),
                 sources=(SourceFile(path="train.py", text=self.texts.get(node, self.texts[0])),),
             )
             for node in nodes or (0,)

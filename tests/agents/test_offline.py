@@ -10,7 +10,7 @@ from collections import Counter
 import pytest
 
 from ratchetree.agents import operators
-from ratchetree.agents.offline import OfflineCoder, OfflinePlanner, offers
+from ratchetree.agents.offline import OfflineCoder, OfflinePlanner, apply_brief, offers
 from ratchetree.agents.weighing import category_worth, record_factor, weights
 from ratchetree.search.memory import Memory, Record
 from ratchetree.search.model import ExpansionKind, Failure, FailureKind, Idea, Patch, SetbackContract, SourceFile
@@ -63,7 +63,7 @@ PLANS = """
 import asyncio, random, sys
 sys.path.insert(0, sys.argv[1])
 from conftest import World, script
-from ratchetree.agents.offline import OfflinePlanner
+from ratchetree.agents.offline import OfflineCoder, OfflinePlanner, apply_brief, offers
 for seed in range(6):
     print(asyncio.run(OfflinePlanner().plan(World(script("seed")).request(seed=seed))).outcome.idea.brief)
 """
@@ -208,6 +208,18 @@ def test_a_transplant_brings_the_idea_of_its_source(world):
     chosen = plan(here.request(2, kind=ExpansionKind.TRANSPLANT, source=node))
     assert chosen.idea.brief == "set LR = 0.16"
     assert "0001" in chosen.idea.title
+
+
+def test_a_bundle_brings_the_ideas_of_all_its_sources_as_one_patch(world):
+    here = world(SMALL)
+    nodes = [here.begin(idea_of(brief)) for brief in ("set LR = 0.16", "set ON = False")]
+    for node in nodes:
+        here.end(node, loss=0.9)
+    here.texts[9] = SMALL + "# main has moved on\n"
+    request = here.request(9, kind=ExpansionKind.TRANSPLANT, source=nodes[0], sources=tuple(nodes))
+    chosen = plan(request)
+    before, after = apply_brief(request.options[0].sources, chosen.idea.brief)
+    assert after.text == before.text.replace("LR = 0.1", "LR = 0.16").replace("ON = True", "ON = False")
 
 
 @pytest.mark.parametrize("source", [None, 99, 0])

@@ -8,7 +8,9 @@ Prints what was found after every 25 kills and ends with `verify`; exit code 1 i
 from __future__ import annotations
 
 import argparse
+import contextlib
 import random
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -36,10 +38,12 @@ def ratchetree(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "ratchetree", *map(str, arguments)]
 
 
-def size(workspace: Workspace) -> int:
-    """Bytes of the journal and its log: they grow with the first event."""
-    paths = [workspace.state / f"journal.db{suffix}" for suffix in ("", "-wal")]
-    return sum(path.stat().st_size for path in paths if path.exists())
+def events_in(workspace: Workspace) -> int:
+    """How many events the journal holds; 0 before there is one."""
+    where = f"{workspace.journal_path.as_uri()}?mode=ro"
+    with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(sqlite3.connect(where, uri=True)) as db:
+        return int(db.execute("SELECT coalesce(max(number), 0) FROM events").fetchone()[0])
+    return 0
 
 
 def main() -> int:
@@ -58,10 +62,9 @@ def main() -> int:
     run = ratchetree("run", folder, "--experiments", 10**6)
     for kill in range(1, options.kills + 1):
         running = subprocess.Popen(run, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        sizes, deadline = {size(workspace)}, time.monotonic() + 120
-        while kill % 2 and len(sizes) < 5 and running.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)  # every other kill comes after signs of life, however slow the machine is
-            sizes.add(size(workspace))
+        begun, deadline = events_in(workspace), time.monotonic() + 120
+        while kill % 2 and events_in(workspace) < begun + 4 and running.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.02)  # every other kill comes after signs of life, however slow the machine is
         time.sleep(rng.uniform(0.0, 2.0))
         hits += running.poll() is None
         running.kill()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import random
+import sqlite3
 import subprocess
 import time
 from collections import Counter
@@ -50,15 +52,19 @@ def journalled(folder: Path) -> list[Event]:
     return events
 
 
-SIGNS = 5
-"""Sizes of the journal that are seen before a kill may come: the first is the one before, the second says that the
-campaign goes on, and more say that it really does."""
+SIGNS = 4
+"""Events journalled before a kill may come: the first says that the campaign goes on, more that it really does."""
 
 
-def written(folder: Path) -> int:
-    """Bytes of the journal and its log: they grow with the first event."""
-    paths = [folder / ".ratchetree" / f"journal.db{suffix}" for suffix in ("", "-wal")]
-    return sum(path.stat().st_size for path in paths if path.exists())
+def events_in(folder: Path) -> int:
+    """How many events the journal holds; 0 before there is one."""
+    path = folder / ".ratchetree" / "journal.db"
+    with (
+        contextlib.suppress(sqlite3.OperationalError),
+        contextlib.closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as db,
+    ):
+        return int(db.execute("SELECT coalesce(max(number), 0) FROM events").fetchone()[0])
+    return 0
 
 
 def kill_often(
@@ -70,12 +76,12 @@ def kill_often(
     comes after signs of life, so that none of those comes too early, however slow it is.
     """
     for kill in range(kills):
-        sizes = {written(folder)}
+        begun = events_in(folder)
         running = ratchetree.start("run", folder, "--experiments", str(10**6))
         deadline = time.monotonic() + 120
-        while kill % 2 and len(sizes) < SIGNS and running.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-            sizes.add(written(folder))
+        while kill % 2 and events_in(folder) < begun + SIGNS and running.poll() is None:
+            assert time.monotonic() < deadline, "it does not go on"
+            time.sleep(0.02)
         time.sleep(rng.uniform(0.0, longest))  # how long it lives is the experiment here, not a wait for something
         assert running.poll() is None, running.communicate()
         running.kill()

@@ -1,10 +1,10 @@
 """Every policy, on trees grown by hand and by chance."""
 
+import math
 import random
-from dataclasses import fields
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ratchetree.search.errors import WrongUse
@@ -21,9 +21,9 @@ from ratchetree.search.model import (
     ScoreReport,
     Verdict,
 )
-from ratchetree.search.policies import POLICIES, make_policy
+from ratchetree.search.policies import POLICIES, make_policy, parameters_of
 from ratchetree.search.ports import Policy
-from ratchetree.search.tree import Tree
+from ratchetree.search.tree import FAILED, Tree
 
 CRASH = Failure(kind=FailureKind.CRASH, message="boom")
 
@@ -185,6 +185,7 @@ def grow(ground: Ground, moves: Moves, k: int = 3) -> list[list[int]]:
 
 
 @pytest.mark.parametrize("name", POLICIES)
+@settings(max_examples=25)
 @given(moves=moves)
 def test_rankings_are_distinct_expandable_nodes_at_most_k_and_never_empty_with_nothing_in_flight(
     name: str, moves: Moves
@@ -192,9 +193,12 @@ def test_rankings_are_distinct_expandable_nodes_at_most_k_and_never_empty_with_n
     ground = Ground(make_policy(name, {}))
     waiting: list[tuple[int, float | None]] = []
     for seed, value, finish in moves:
-        ranking = ground.rank(3, seed)
+        expansions = ground.policy.rank(ground.tree, 3, random.Random(seed))
+        ranking = [expansion.node for expansion in expansions]
         assert len(ranking) == len(set(ranking)) <= 3
-        assert all(ground.tree.is_expandable(node) for node in ranking)
+        for expansion in expansions:
+            to_repair = expansion.kind is ExpansionKind.REPAIR and ground.tree.state[expansion.node] == FAILED
+            assert to_repair or ground.tree.is_expandable(expansion.node)
         assert ranking or waiting
         if ranking:
             waiting.append((ground.begin(ranking[0]), value))
@@ -203,12 +207,14 @@ def test_rankings_are_distinct_expandable_nodes_at_most_k_and_never_empty_with_n
 
 
 @pytest.mark.parametrize("name", POLICIES)
+@settings(max_examples=25)
 @given(moves=moves)
 def test_minimising_and_maximising_give_mirrored_searches(name: str, moves: Moves) -> None:
     assert grow(Ground(make_policy(name, {})), moves) == grow(Ground(make_policy(name, {}), sign=-1), moves)
 
 
 @pytest.mark.parametrize("name", POLICIES)
+@settings(max_examples=25)
 @given(moves=moves, scale=st.sampled_from([1e-9, 1e-3, 1e9]))
 def test_shift_and_scale_of_the_metric_change_nothing(name: str, moves: Moves, scale: float) -> None:
     moved = [(seed, None if value is None else value * scale, finish) for seed, value, finish in moves]
@@ -216,6 +222,7 @@ def test_shift_and_scale_of_the_metric_change_nothing(name: str, moves: Moves, s
 
 
 @pytest.mark.parametrize("name", POLICIES)
+@settings(max_examples=25)
 @given(moves=moves, seed=st.integers(0, 99))
 def test_a_query_changes_nothing_and_a_replay_remembers_everything(name: str, moves: Moves, seed: int) -> None:
     events: list[Event] = []
@@ -238,10 +245,19 @@ def test_a_query_changes_nothing_and_a_replay_remembers_everything(name: str, mo
 
 @pytest.mark.parametrize("name", POLICIES)
 def test_every_policy_says_its_rule_its_source_and_when_to_use_it(name: str) -> None:
-    text = POLICIES[name].__doc__ or ""
+    preset = POLICIES[name]
+    assert preset.rule and preset.source and preset.use
+    text = " ".join((preset.engine.__doc__ or "").split())
     assert "Rule:" in text
     assert "Source:" in text
     assert "Use it" in text
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_published_parameters_are_parameters_of_the_engine(name: str) -> None:
+    preset = POLICIES[name]
+    make_policy(name, preset.published)
+    assert set(preset.parameters) <= set(parameters_of(preset.engine))
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -256,15 +272,42 @@ def test_a_mistyped_parameter_names_the_nearest_one() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "parameter"),
-    [(name, f.name) for name, cls in POLICIES.items() for f in fields(cls) if f.init and f.type == "int"],  # type: ignore[arg-type]
+    ("name", "parameter", "kind"),
+    [(name, key, kind) for name, preset in POLICIES.items() for key, kind in parameters_of(preset.engine).items()],
 )
-def test_counts_below_one_are_refused(name: str, parameter: str) -> None:
-    for wrong in (0, -1, "two", 1.5, True):
+def test_parameters_of_the_wrong_type_or_below_their_least_are_refused(name: str, parameter: str, kind: str) -> None:
+    wrongs = {"int": (-1, "two", 1.5, True), "float": (-1, math.nan, "two", True), "str": ("", 1), "bool": (1, "yes")}
+    for wrong in wrongs[kind]:
         with pytest.raises(WrongUse, match=parameter):
             make_policy(name, {parameter: wrong})
 
 
 def test_an_unknown_policy_is_refused_with_the_list() -> None:
-    with pytest.raises(WrongUse, match="allowed: ratchet, beam, best-first, random"):
+    with pytest.raises(WrongUse, match=r"did you mean 'beam'. allowed: auto, ratchet, beam, best-first, random"):
         make_policy("bem", {})
+
+
+def test_a_beam_of_no_width_is_refused() -> None:
+    with pytest.raises(WrongUse, match=r"search.beam: width = 0: must be at least 1"):
+        make_policy("beam", {"width": 0})
+
+
+def test_a_bundle_brings_wins_that_main_left_behind_together_and_bisects_one_that_fails() -> None:
+    ground = Ground(make_policy("bundle", {"least": 2}))
+    flying = [ground.begin(0) for _ in range(3)]
+    main = ground.begin(0)
+    ground.end(main, 0.5)  # main moves on while three siblings are measured
+    for change in (0.1, 0.2):  # the usual change, which is the unit while nothing was repeated
+        ground.add(main, 0.5 + change)
+    for number in flying[:2]:
+        ground.end(number, 0.8)
+    first = ground.policy.rank(ground.tree, 1, random.Random(0))[0]
+    assert (first.node, first.kind, first.sources) == (main, ExpansionKind.TRANSPLANT, tuple(flying[:2]))
+    number = ground.tree.next_id
+    ground.take(Selected(time=0.0, experiment=number, options=(first,)))
+    idea = Idea(title="t", hypothesis="", mechanism="", category="c", brief="both")
+    call = ModelCall(backend="t")
+    ground.take(Planned(time=0.0, experiment=number, parent=main, asked=first.kind, outcome=idea, call=call))
+    ground.end(number, 0.6)  # it does not move main
+    halves = ground.policy.rank(ground.tree, 1, random.Random(0))
+    assert [half.sources for half in halves] == [(flying[0],)]

@@ -17,7 +17,7 @@ def refusal(text: str) -> str:
 
 def test_an_empty_file_means_the_defaults() -> None:
     settings = parse_settings("")
-    assert settings.search.policy == "beam"
+    assert settings.search.policy == "auto"
     assert settings.ratchet.preset == "default"
     assert settings.task.editable == ("train.py",)
     assert settings.trainer.slots == 1

@@ -36,7 +36,7 @@ def test_it_says_where_the_campaign_stands_and_how_sure_that_is(small, show):
     assert facts["failed"] == "1 crash"
     assert facts["in flight"] == "◌ 0008 training  warm up for 5 % of the steps"
     assert facts["pace"] == "46.7 experiments an hour; about 1 h 59 min left"  # 93 at 7 in 540 s
-    assert facts["setbacks"] == "1 contract: 1 open"
+    assert facts["setbacks"] == "1 contract: 1 open; 1 experiment went on from them"
     assert "ratchetree show 5" in facts["next"]
     assert "ratchetree run" not in facts["next"]
 

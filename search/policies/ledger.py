@@ -1,0 +1,182 @@
+"""The debt ledger: setbacks under contract, paid from a budget that follows what they bring."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from ..contracts import Account, Line
+from ..events import Event, Judged, Planned, Selected
+from ..model import Expansion, ExpansionKind, NodeId
+from ..tree import IN_FLIGHT, ROOT, Tree
+from .common import Best, Scale, at_least, within
+from .ratchet import Ratchet
+
+_FORGET = 0.985  # per experiment on a contract: their rate follows the last hundred or so
+_CREDIT = 8.0  # the most that can be saved up
+_OFFERS = 32  # parked setbacks that wait for a slot, the shallowest
+
+
+@dataclass
+class Ledger:
+    """Rule: main is worked on by drift. A parked child whose idea carried a contract, between 1 and `depth` noises
+    behind main, is an offer. Each experiment on main earns r / (1 - r) credits (8 at most), each on a contract costs
+    one; r is the share of gains that contracts brought lately, between `least` and `most`. With a credit to spend,
+    serve the contract whose tip has got furthest ahead of its fork (plus `curiosity` / sqrt(1 + experiments spent)); at
+    most `slots` are served at once, the shallowest offers first. An announced further step or a new best of the line
+    renews its patience; a line that passed its fork while main moved is brought to main as one patch. A share `invest`
+    of the experiments on main asks for an investment, once the planner's contracts have paid off often enough or
+    nothing is known of them.
+
+    Source: our study; the theory is Bendahi et al. 2025 (commitment and deliberate worsening cross valleys in time
+    linear in their length) and the marginal-value rule. Use it with a planner that announces setbacks, for 150 trials
+    and more.
+    """
+
+    depth: float = 12.0  # in units of the noise between trials
+    slots: int = 3
+    least: float = 0.05
+    most: float = 0.40
+    curiosity: float = 1.0
+    invest: float = 0.1
+    temperature: float = 0.15
+    patience: int = 8
+    after: int = 0  # experiments on main before the first contract is served
+
+    _scale: Scale = field(default_factory=Scale, init=False, repr=False)
+    _best: Best = field(default_factory=lambda: Best(8), init=False, repr=False)
+    _account: Account = field(default_factory=Account, init=False, repr=False)
+    _main: Ratchet = field(init=False, repr=False)
+    _served: dict[NodeId, Line] = field(default_factory=dict, init=False, repr=False)
+    _offers: dict[NodeId, Line] = field(default_factory=dict, init=False, repr=False)
+    _credit: float = field(default=0.0, init=False, repr=False)
+    _rates: list[float] = field(default_factory=lambda: [0.0, 1.0, 3.0, 12.0], init=False, repr=False)
+    _brought: set[NodeId] = field(default_factory=set, init=False, repr=False)  # tips brought to main already
+
+    def __post_init__(self) -> None:
+        for name in ("depth", "curiosity", "temperature", "after"):
+            at_least(name, getattr(self, name), 0)
+        for name in ("slots", "patience"):
+            at_least(name, getattr(self, name), 1)
+        within("least", self.least, 0, 0.9)
+        within("most", self.most, self.least, 0.9)
+        within("invest", self.invest, 0, 1)
+        self._main = Ratchet(temperature=self.temperature, patience=self.patience)
+
+    def observe(self, tree: Tree, event: Event) -> None:
+        """Keep the books: credits, rates, offers, and the lines being served."""
+        self._scale.observe(tree, event)
+        self._best.observe(tree, event)
+        self._main.observe(tree, event)
+        self._account.observe(tree, event)
+        if isinstance(event, Selected):
+            option = event.options[0]
+            if option.kind is ExpansionKind.TRANSPLANT and option.source is not None:
+                self._brought.add(option.source)
+        elif isinstance(event, Planned):
+            line = self._line(event.experiment)
+            if line is not None:
+                self._credit = max(self._credit - 1.0, -1.0)
+                self._served[line.opened_by] = line
+                self._offers.pop(line.opened_by, None)
+        elif isinstance(event, Judged) and event.experiment != ROOT:
+            self._judged(tree, event)
+
+    def rank(self, tree: Tree, k: int, rng: random.Random) -> list[Expansion]:
+        """A contract's tip if there is credit, else main's walker; then the other, then the best nodes."""
+        on_main = self._main.rank(tree, 1, rng)
+        if on_main and rng.random() < self.invest and self._worth_asking():
+            on_main = [Expansion(node=tree.incumbent, kind=ExpansionKind.INVEST)]
+        line = self._next_line(tree)
+        if line is None:
+            return self._best.filled(on_main, k) if on_main else []
+        on_line = self._expansion(tree, line)
+        if self._credit >= 1.0:
+            on_main = [e for e in on_main if e.node != on_line.node]
+            return self._best.filled([on_line, *on_main], k)
+        return self._best.filled(on_main, k)
+
+    def drift(self, temperature: float) -> None:
+        """Set how boldly main is worked on."""
+        self._main.temperature = temperature
+
+    # -- the books ----------------------------------------------------------------------------------------------
+
+    def _line(self, experiment: NodeId) -> Line | None:
+        opened_by = self._account.line_of.get(experiment)
+        return self._account.lines.get(opened_by) if opened_by is not None and opened_by != experiment else None
+
+    def _judged(self, tree: Tree, event: Judged) -> None:
+        node = event.experiment
+        line = self._line(node)
+        noise = self._scale.noise(tree)
+        gain = float(tree.loss[event.against] - tree.loss[node]) / noise if event.verdict == "kept" else 0.0
+        gain = gain if math.isfinite(gain) else 0.0
+        which = 0 if line is None else 2
+        # Main's rate over about the last half of the campaign: its gains come like 1 / t. Contracts are few.
+        keep = 1 - 2 / (tree.experiments + 10) if line is None else _FORGET
+        self._rates[which] = keep * self._rates[which] + max(gain, 0.0)
+        self._rates[which + 1] = keep * self._rates[which + 1] + 1.0
+        if line is None:
+            share = self._share()
+            self._credit = min(self._credit + share / (1 - share), _CREDIT)
+            own = self._account.open.get(node)
+            if own is not None and noise < tree.loss[node] - tree.loss[tree.incumbent] <= self.depth * noise:
+                self._offer(tree, own)
+        elif line.state != "open":
+            self._served.pop(line.opened_by, None)
+
+    def _share(self) -> float:
+        main, debt = self._rates[0] / self._rates[1], self._rates[2] / self._rates[3]
+        share = debt / (main + debt) if main + debt > 0 else self.least
+        return min(max(share, self.least), self.most)
+
+    def _offer(self, tree: Tree, line: Line) -> None:
+        self._offers[line.opened_by] = line
+        if len(self._offers) > _OFFERS:
+            del self._offers[max(self._offers, key=lambda node: float(tree.loss[node]))]
+
+    def _worth_asking(self) -> bool:
+        _, paid_off, closed = self._account.counts
+        return (paid_off + 1) / (paid_off + closed + 4) >= 0.2
+
+    # -- which line ---------------------------------------------------------------------------------------------
+
+    def _next_line(self, tree: Tree) -> Line | None:
+        if tree.experiments < self.after:
+            return None
+        limit = float(tree.loss[tree.incumbent]) + self.depth * self._scale.noise(tree)
+        flying = tree.counts[IN_FLIGHT]
+        slots, each = max(self.slots, flying // 4), 1 if flying < 4 else 2
+        serving = list(self._serving(tree, limit))  # a line that main has left too far behind holds no slot
+        lines = [line for line in serving if line.flying < each]
+        if len(serving) < slots and self._offers:
+            node = min(self._offers, key=lambda n: (float(tree.loss[n]), n))
+            if tree.loss[node] <= limit:
+                lines.append(self._offers[node])
+        if not lines:
+            return None
+        noise = self._scale.noise(tree)
+        return max(lines, key=lambda line: (self._promise(tree, line, noise), -line.opened_by))
+
+    def _serving(self, tree: Tree, limit: float) -> Iterator[Line]:
+        return (line for line in self._served.values() if tree.loss[line.tip] <= limit)
+
+    def _promise(self, tree: Tree, line: Line, noise: float) -> float:
+        ahead = float(tree.loss[line.fork] - tree.loss[line.tip]) / noise
+        return ahead + self.curiosity / math.sqrt(1 + line.spent + line.flying)
+
+    def _expansion(self, tree: Tree, line: Line) -> Expansion:
+        passed = tree.loss[line.tip] < tree.loss[line.fork] - self._scale.noise(tree)
+        if passed and line.fork != tree.incumbent and line.tip not in self._brought:
+            path: list[NodeId] = []
+            at = line.tip
+            while at not in (line.fork, ROOT) and len(path) < 16:  # what was brought to main forks elsewhere
+                path.append(at)
+                at = int(tree.parent[at])
+            if at == line.fork:
+                kind = ExpansionKind.TRANSPLANT
+                return Expansion(node=tree.incumbent, kind=kind, source=line.tip, sources=tuple(path[::-1]))
+        return Expansion(node=line.tip)

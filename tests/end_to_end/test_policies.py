@@ -1,0 +1,105 @@
+"""Every policy of the registry runs a real campaign: real git, SQLite and LangGraph for all, real training for each
+engine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import ratchetree as package
+from ratchetree.agents.offline import OfflineCoder, OfflinePlanner
+from ratchetree.search.policies import POLICIES, make_policy
+from ratchetree.search.settings import settings_from
+from ratchetree.search.tree import replay
+from ratchetree.storage.journal import SqliteJournal
+from ratchetree.storage.repository import GitRepository
+from ratchetree.storage.workspace import make_workspace
+from ratchetree.trainer.synthetic import SyntheticTrainer
+
+pytestmark = pytest.mark.slow
+
+FIRST_OF_ENGINE = list({preset.engine: name for name, preset in reversed(POLICIES.items())}.values())
+
+TOY = """
+[budget]
+kind = "tokens"
+tokens = 2048
+seconds = 120
+[search]
+policy = "{policy}"
+[ratchet]
+preset = "naive"
+[trainer]
+slots = 1
+"""
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our own source, in documents of 60 lines."""
+    folder = tmp_path_factory.mktemp("toy") / "corpus"
+    folder.mkdir()
+    sources = sorted(Path(package.__file__).parent.glob("*/*.py"))
+    lines = [line for file in sources for line in file.read_text().splitlines() if line.strip()]
+    for start in range(0, len(lines), 60):
+        (folder / f"{start:06d}.txt").write_text("\n".join(lines[start : start + 60]))
+    return folder
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_every_policy_runs_a_campaign(name: str, tmp_path: Path) -> None:
+    os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
+    from ratchetree.search.campaign import Campaign
+    from ratchetree.search.experiment import Parts
+
+    folder = tmp_path / "workspace"
+    make_workspace(folder, files("ratchetree") / "program" / "gpt-cpu", slots=2)
+    settings = settings_from({"search": {"policy": name, "in_flight": 3}, "limits": {"experiments": 8}})
+    repository = GitRepository(folder, settings.task.editable)
+    journal = SqliteJournal.create(folder / ".ratchetree" / "journal.db")
+    parts = Parts(
+        journal=journal,
+        repository=repository,
+        planner=OfflinePlanner(),
+        coder=OfflineCoder(),
+        trainer=SyntheticTrainer(repository.sources, slots=2),
+        clock=lambda: 1.8e9,
+    )
+    campaign = Campaign(
+        parts=parts,
+        policy=make_policy(name, {}),
+        settings=settings,
+        seed=3,
+        version="test",
+        checkpoints=folder / ".ratchetree" / "checkpoints.db",
+    )
+    outcome = asyncio.run(campaign.run())
+    assert outcome.reason == "the limit of 8 experiments"
+    tree = replay(event for _, event in journal.events())
+    journal.close()
+    assert tree.experiments == 8 and tree.counts[1] == 0
+    assert repository.main() == tree.node(tree.incumbent).main
+
+
+@pytest.mark.parametrize("name", FIRST_OF_ENGINE)
+def test_an_engine_searches_over_real_training(
+    name: str, ratchetree: Any, git: Callable[..., str], corpus: Path, tmp_path: Path
+) -> None:
+    ratchetree.environment["XDG_CACHE_HOME"] = str(corpus.parent / "cache")  # prepare the data once for all
+    folder = tmp_path / "workspace"
+    assert ratchetree("init", folder).code == 0
+    script = folder / "train.py"
+    script.write_text(script.read_text().replace("DEPTH = 3", "DEPTH = 1").replace("WIDTH = 96", "WIDTH = 48"))
+    (folder / "ratchetree.toml").write_text(f'[task]\ncorpus = "{corpus}"\n' + TOY.format(policy=name))
+    git(folder, "commit", "-qam", "a toy")
+    said = ratchetree("run", folder, "--experiments", "1")
+    assert said.code == 0, said.errors
+    shown = ratchetree("tree", folder, "--json").json
+    assert len(shown["nodes"]) == 2
+    assert ratchetree("verify", folder).code == 0
