@@ -198,7 +198,7 @@ def settings_from(table: dict[str, Any], *, source: str = "ratchetree.toml") -> 
         settings = Settings.model_validate(table)
     except ValidationError as error:
         raise WrongUse(f"{source}: " + "; ".join(_explain(e, table) for e in error.errors()[:3])) from error
-    from .policies import POLICIES  # the registry is the list of allowed names
+    from .policies import POLICIES, make_policy  # the registry is the list of allowed names
 
     search = settings.search
     for name, value in {search.policy: {}, **(search.model_extra or {})}.items():
@@ -207,6 +207,7 @@ def settings_from(table: dict[str, Any], *, source: str = "ratchetree.toml") -> 
             raise WrongUse(f"{source}: search: {name!r} is not known; {_allowed(name, known)}")
         if not isinstance(value, dict):
             raise WrongUse(f"{source}: search.{name} = {value!r}: must be a table of the policy's parameters")
+        make_policy(name, value)  # refuses what is not allowed, also in the tables of policies that do not run now
     return settings
 
 

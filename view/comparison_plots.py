@@ -1,4 +1,4 @@
-"""The lab's pictures: anytime curves with bands, and the run-time ECDF. Needs matplotlib (the extra `plots`)."""
+"""The lab's pictures: anytime curves with bands, and the run-time ECDF. Needs matplotlib (the extra `plot`)."""
 
 from __future__ import annotations
 

@@ -54,9 +54,10 @@ class Ratchet:
 
     def rank(self, tree: Tree, k: int, rng: random.Random) -> list[Expansion]:
         """Where the walker stands; then, for the walker only, the best others."""
-        if not tree.is_expandable(self._at):
+        at = self._at if tree.is_expandable(self._at) else tree.incumbent  # somebody may have closed it
+        if not tree.is_expandable(at):
             return []
-        first = [Expansion(node=self._at)]
+        first = [Expansion(node=at)]
         return first if self.temperature == 0 else self._best.filled(first, k)
 
 

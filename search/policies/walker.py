@@ -64,9 +64,10 @@ class Walker:
 
     def rank(self, tree: Tree, k: int, rng: random.Random) -> list[Expansion]:
         """Where the walker stands, then the best others."""
-        if not tree.is_expandable(self._at):
+        at = self._at if tree.is_expandable(self._at) else tree.incumbent  # somebody may have closed it
+        if not tree.is_expandable(at):
             return []
-        return self._best.filled([Expansion(node=self._at)], k)
+        return self._best.filled([Expansion(node=at)], k)
 
     def _stand(self, tree: Tree, node: NodeId) -> None:
         self._at = node
