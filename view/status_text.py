@@ -86,8 +86,8 @@ def _scores(tree: Tree, chronicle: Chronicle) -> list[Fact]:
         rows.append(("main", "still at the root: nothing has beaten it yet"))
     else:
         rows.append(("main", f"{main.id:04d}  {scored(digits, main.score, main.by)}  {plain(main.title, 200)}"))
-        gain = UNCONFIRMED if main.is_screened_only else gain_words(tree, root.score, main.score)
-        rows.append(("gain", gain + label(main.by)))
+        measured = gain_words(tree, root.score, main.score) + label(main.by)
+        rows.append(("gain", UNCONFIRMED if main.is_screened_only else measured))
         steps = len(tree.advances) - 1
         line = sparkline(chronicle.main_over_time(tree, 40), 40)
         rows.append(("", f"{line}  {digits.which_way}; main moved {count(steps, 'time')}"))
@@ -102,7 +102,8 @@ def _scores(tree: Tree, chronicle: Chronicle) -> list[Fact]:
 def _counts(tree: Tree, chronicle: Chronicle, *, running: bool) -> list[Fact]:
     counts, limit = tree.counts, chronicle.settings.limits.experiments if chronicle.settings else None
     judged = tree.experiments - counts[IN_FLIGHT]
-    words = f"{judged:,} of {limit:,} experiments" if limit is not None else count(judged, "experiment")
+    is_limited = limit is not None and limit >= judged
+    words = f"{judged:,} of {limit:,} experiments" if is_limited else count(judged, "experiment")
     words += f": ● {counts[KEPT]:,} kept, ○ {counts[PARKED]:,} parked, ✗ {counts[FAILED]:,} failed"
     rows: list[Fact] = [("done", words)]
     if chronicle.failures:

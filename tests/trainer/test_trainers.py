@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -180,3 +183,29 @@ def test_a_printed_score_is_taken_where_the_user_chose_it_and_marked(workspace: 
     report = asyncio.run(use())
     assert isinstance(report, ScoreReport)
     assert (report.value, report.by, report.leak) == (1.25, "printed", None)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc tells it on Linux only")
+def test_a_trial_beside_burners_is_void_and_says_why(seed_task: Path) -> None:
+    """As many burners as make every CPU serve two of them beside the trial."""
+    code = "t = 0\nwhile True:\n    t += 1"
+    burners = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2 * len(os.sched_getaffinity(0)))]
+
+    async def train() -> TrialReport | Failure:
+        real = Real(
+            seed_task, budget={"kind": "cpu", "seconds": 3.0, "startup_seconds": 120}, trainer={"starvation": True}
+        )
+        commit = real.repository.main()
+        await real.trainer.open(commit)
+        return await real.trainer.train(job(commit))
+
+    try:
+        outcome = asyncio.run(train())
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
+    assert isinstance(outcome, Failure)
+    assert outcome.kind is FailureKind.STARVED
+    assert "for a CPU" in outcome.message
