@@ -59,7 +59,7 @@ class ModelServer:
         try:
             if not self._reply().get("ready"):
                 raise ScoreError("build: the model server did not start")
-        except BaseException:
+        except BaseException:  # whatever it was, the process must not stay
             self.__exit__()
             raise
         return self

@@ -160,6 +160,9 @@ def witnessed(folder: Path, witness: Path, git: Callable[..., str]) -> None:
     open({str(witness)!r}, "a").write(f"end {{run}}\\n")
     os._exit(0)"""
     (folder / "train.py").write_text(script.replace(main, telling))
+    toml = (folder / "ratchetree.toml").read_text()
+    assert "[trainer]\n" in toml  # a sandbox would not let them write there
+    (folder / "ratchetree.toml").write_text(toml.replace("[trainer]\n", '[trainer]\nsandbox  = "weak"\n'))
     git(folder, "commit", "-qam", "with a witness")
 
 

@@ -6,6 +6,7 @@ them where it may.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -94,7 +95,16 @@ class Browser:
         self.until(f"document.querySelector('#detail .crumbs').textContent.includes('{node:04d}')")
 
     def click(self, selector: str) -> None:
-        self.driver.find_element("css selector", selector).click()
+        self.found(selector, lambda element: element.click())
+
+    def found(self, selector: str, use: Callable[[Any], Any]) -> Any:
+        """What `use` makes of the element, which the page may draw anew at any moment."""
+        from selenium.common.exceptions import StaleElementReferenceException
+
+        for _ in range(20):
+            with contextlib.suppress(StaleElementReferenceException):
+                return use(self.driver.find_element("css selector", selector))
+        raise AssertionError(f"{selector} is drawn anew without end")
 
     def press(self, *keys: str) -> None:
         from selenium.webdriver.common.action_chains import ActionChains
@@ -113,7 +123,7 @@ class Browser:
         ).click().perform()
 
     def text(self, selector: str) -> str:
-        return str(self.driver.find_element("css selector", selector).text)
+        return str(self.found(selector, lambda element: element.text))
 
     def size(self, width: int, height: int) -> None:
         device = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
