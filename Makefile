@@ -36,18 +36,18 @@ lint: deps
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p ratchetree
 	cd build/types && ../../$(BIN)/lint-imports ../../pyproject.toml
 
-# Two workers: on two cores the suite takes about five minutes.
+# Two workers: on two cores the suite takes about twelve minutes.
 test: lint
 	$(BIN)/pytest -n 2
 
 test-fast: lint
 	$(BIN)/pytest -n 2 -m "not slow"
 
-# Real training: the offline agents search with a beam on the gpt-cpu task, 8 CPU seconds a trial.
+# Real training: the offline agents search with a beam on the gpt-cpu task, 5 CPU seconds a trial.
 demo: deps
 	rm -rf demo
 	$(BIN)/ratchetree init demo
-	$(BIN)/ratchetree run demo --policy beam --experiments 14 --seconds 8
+	$(BIN)/ratchetree run demo --policy beam --experiments 12 --seconds 5
 	$(BIN)/ratchetree tree demo
 	@echo
 	@echo 'The workspace is demo/, a git repository like any other. Look around:'
@@ -55,7 +55,7 @@ demo: deps
 	@echo "  git -C demo branch --list 'parked/*'       what did not, each on a branch of its own"
 	@echo '  $(BIN)/ratchetree show 1 -C demo    one experiment: idea, trials, verdict'
 	@echo '  $(BIN)/ratchetree diff 1 -C demo    what it changed'
-	@echo '  $(BIN)/ratchetree run demo --policy beam --experiments 30 --seconds 8    go on'
+	@echo '  $(BIN)/ratchetree run demo --policy beam --experiments 30 --seconds 5    go on'
 
 # The page's script and style, from readable sources; needs npm. What is built is committed.
 page:

@@ -46,7 +46,7 @@ SPLIT_PATTERN = (
 
 READ_BYTES = 64_000_000  # of a corpus, in order of path, that is looked at at all
 TRAIN_BYTES = 20_000_000  # more than a trial can read
-HELD_OUT_BYTES = 160_000  # in validation and in test each: every trial pays for scoring it
+HELD_OUT_BYTES = 100_000  # in validation and in test each: every trial pays for scoring it
 HELD_OUT_DOCUMENT_BYTES = 8_000  # of one document, so that no single file decides the score
 HELD_OUT_SHARE = 0.05  # of the documents that go to validation, and as many to test
 SPARE_SHARE = 0.2  # the same for Python's own source, where only the SPARE modules are held out

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import resource
+import json
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import ratchetree
@@ -26,19 +25,24 @@ from ratchetree.search.ports import Job
 from ratchetree.search.scrutiny import AUDIT_CUTS, CONFIRM_CUTS, SCREEN_CUTS
 from ratchetree.search.settings import settings_from
 from ratchetree.storage.repository import GitRepository
-from ratchetree.trainer.confine import start
 from ratchetree.trainer.local import LocalTrainer
 from ratchetree.trainer.sandbox import BACKENDS, Cell
 
 SEED_TASK = Path(ratchetree.__file__).parent / "program" / "gpt-cpu"
-PYTHON = [sys.executable, "-I", "-S", "-c", "pass"]
-
-
-def timed(action: Callable[[], object]) -> float:
-    """Milliseconds that it takes."""
-    begun = time.perf_counter()
-    action()
-    return (time.perf_counter() - begun) * 1000
+LAUNCHER = f"""
+import json, sys, time
+sys.path.insert(0, {str(Path(ratchetree.__file__).parent / "trainer")!r})
+import confine
+confinement, place, count = json.loads(sys.argv[1])
+times = []
+for _ in range(count):
+    for how in ({{}}, confinement):
+        begun = time.perf_counter()
+        confine.start([{sys.executable!r}, "-I", "-S", "-c", "pass"], how, cwd=place, env={{}}).wait()
+        times.append((time.perf_counter() - begun) * 1000)
+print(json.dumps(times))
+"""
+"""A process as small as the supervisor, launching in turn plainly and confined: a fork costs by the parent's size."""
 
 
 def launches(count: int) -> None:
@@ -49,13 +53,10 @@ def launches(count: int) -> None:
             if reason := backend.missing():
                 print(f"{name:<12} {reason}")
                 continue
-            plain, confined = [], []
-            for _ in range(count):
-                plain.append(timed(lambda: start(PYTHON, {}, cwd=place, env={}).wait()))
-                cell = Cell(tree=place, scratch=place)
-                confined.append(
-                    timed(lambda b=backend, c=cell: start(PYTHON, b.confine(c).as_json(), cwd=place, env={}).wait())
-                )
+            told = json.dumps([backend.confine(Cell(tree=place, scratch=place)).as_json(), place, count])
+            said = subprocess.run([sys.executable, "-I", "-S", "-c", LAUNCHER, told], capture_output=True, check=True)
+            times = json.loads(said.stdout)
+            plain, confined = times[::2], times[1::2]
             over = [c - p for p, c in zip(plain, confined, strict=True)]
             low, middle, high = statistics.quantiles(over, n=4)
             print(f"{name:<12} {statistics.median(confined):>10.1f} {middle:>22.1f} {f'({low:.1f} - {high:.1f})':>16}")
@@ -82,20 +83,18 @@ async def scorings(count: int) -> None:
         commit = repository.main()
         machine = await trainer.open(commit)
         print(f"\nscoring of gpt-cpu, sandbox {machine.sandbox}, {machine.cpus} CPUs, one of them used")
-        print(f"{'places probed':>14} {'wall s':>8} {'CPU s':>8} {'largest leak, nats':>20}")
+        print(f"{'places probed':>14} {'wall s':>8} {'largest leak, nats':>20}")
         trained = await trainer.train(Job(experiment=1, trial=0, seed=1, commit=commit))
         assert not isinstance(trained, Failure), trained
         for cuts in (SCREEN_CUTS, CONFIRM_CUTS, AUDIT_CUTS):
-            walls, cpus, leaks = [], [], []
+            walls, leaks = [], []
             for _ in range(count):
-                begun, cpu = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+                begun = time.perf_counter()
                 report = await trainer.score(Job(experiment=1, trial=0, seed=1, commit=commit, cuts=cuts))
                 assert isinstance(report, ScoreReport), report
-                after = resource.getrusage(resource.RUSAGE_CHILDREN)
                 walls.append(time.perf_counter() - begun)
-                cpus.append(after.ru_utime + after.ru_stime - cpu.ru_utime - cpu.ru_stime)
                 leaks.append(report.leak or 0.0)
-            print(f"{cuts:>14} {statistics.median(walls):>8.2f} {statistics.median(cpus):>8.2f} {max(leaks):>20.2e}")
+            print(f"{cuts:>14} {statistics.median(walls):>8.2f} {max(leaks):>20.2e}")
 
 
 def main() -> None:

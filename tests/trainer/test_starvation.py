@@ -41,7 +41,7 @@ def test_an_undisturbed_trial_stands() -> None:
         ("cpu", {"wait_share": 0.21}, "waited 21%"),
         ("wall", {"wait_share": 0.06}, "waited 6%"),
         ("cpu", {"steal_share": 0.3}, "host took 30%"),
-        ("wall", {"loops_per_second": 600.0}, "60% of its speed"),
+        ("wall", {"loops_per_second": 400.0}, "40% of its speed"),
     ],
 )
 def test_waiting_stolen_time_and_a_slow_cpu_make_it_void(kind: str, change: dict[str, float], says: str) -> None:
