@@ -38,10 +38,10 @@ lint: deps
 
 # Two workers: on two cores the suite takes about twelve minutes.
 test: lint
-	$(BIN)/pytest -n 2
+	$(BIN)/pytest -n 2 --dist worksteal
 
 test-fast: lint
-	$(BIN)/pytest -n 2 -m "not slow"
+	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"
 
 # Real training: the offline agents search with a beam on the gpt-cpu task, 5 CPU seconds a trial.
 demo: deps
