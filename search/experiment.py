@@ -422,14 +422,13 @@ class Experiments:
             verdict, reason = Verdict.PARKED, f"a confirming trial failed ({life.failures[-1].kind})"
         else:
             assert incumbent.score is not None
-            node = self.tree.node(life.id)
             answer = decide(
                 self.preset,
                 self.tree.metric,
                 values=values,
                 incumbent=incumbent.score,
                 noise=self.tree.noise,
-                lines=node.lines_added - node.lines_removed,
+                lines=self._length(life.id) - self._length(incumbent.id),
                 best=self.tree.metric.value(min(float(self.tree.loss[kept]) for kept in self.tree.advances)),
             )
             if isinstance(answer, Confirm):
@@ -505,6 +504,10 @@ class Experiments:
             record=record,
             stopping=lambda: self.stopping,
         )
+
+    def _length(self, node: NodeId) -> int:
+        """Lines of the editable files together."""
+        return sum(file.text.count("\n") for file in self._sources_at(node))
 
     def _sources_at(self, node: NodeId) -> Sources:
         commit = self.tree.node(node).commit

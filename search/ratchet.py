@@ -67,7 +67,7 @@ def decide(
 
     values: the node's trials in order, the screening trial first, at least one; incumbent: main's score as it is now;
     noise: s, None if nothing was ever repeated (then every margin is 0 and the confirming trials alone protect main);
-    lines: that the node adds to its parent, less those it removes; best: the best mean that main ever had.
+    lines: that the node has more than main, negative if it has fewer; best: the best mean that main ever had.
     """
     s = noise or 0.0
     bar = metric.loss(incumbent.mean)
