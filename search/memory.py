@@ -95,7 +95,8 @@ class Memory:
             record.in_flight += 1
 
     def _judge(self, tree: Tree, event: Judged) -> None:
-        if event.experiment != ROOT:
+        starved = event.failure is not None and event.failure.kind is FailureKind.STARVED  # it was never really tried
+        if event.experiment != ROOT and not starved:
             self.dry = 0 if event.verdict is Verdict.KEPT else self.dry + 1
         if isinstance(event.failure, Failure):
             self.failures[event.failure.kind] = self.failures.get(event.failure.kind, 0) + 1
@@ -105,8 +106,12 @@ class Memory:
         if event.verdict is Verdict.KEPT and event.experiment in self._lines:
             self.debts[self._lines[event.experiment]].paid = True
         improved = bool(tree.loss[event.experiment] < tree.loss[parent])  # False where there is no score (NaN)
+        if starved:
+            self._tried_on[parent].discard(idea.brief)
         for record in self._records(idea):
             record.in_flight -= 1
+            if starved:
+                continue
             record.tried += 1
             record.improved += improved
             record.kept += event.verdict is Verdict.KEPT

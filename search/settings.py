@@ -76,6 +76,7 @@ class RatchetSettings(_Table):
     """When main may move."""
 
     preset: Literal["naive", "fast", "default", "strict"] = "default"
+    anchor: bool = True  # whether main is measured once more beside a node that would replace it, in case of a drift
 
 
 class BackendSettings(_Table):
@@ -173,6 +174,13 @@ class Settings(_Table):
     def metric(self) -> Metric:
         """The metric as the search uses it."""
         return Metric(name=self.task.metric.name, direction=self.task.metric.direction)
+
+    @property
+    def anchors(self) -> bool:
+        """Whether main is measured again before it moves: not where a score cannot depend on the machine's state, and
+        not where the first trial decides."""
+        steady = self.budget.kind == "tokens" or self.trainer.executor == "synthetic"
+        return self.ratchet.anchor and not steady and self.ratchet.preset != "naive"
 
     @property
     def in_flight(self) -> int:

@@ -25,7 +25,9 @@ from .slots import SCORE, SMOKE, TRAIN, Slot, Slots, share_out
 from .starvation import starved
 
 CALM = 0.2  # a slot whose CPUs work less than this share of the time is left alone by others
-PATIENCE = 3.0  # times the budget's seconds that a starved trial waits for that before it is run again
+PATIENCE = (0.0, 3.0, 30.0)
+"""Times the budget's seconds that a trial waits for that, by how often it was starved before. The last wait is long,
+because it is the trial's last chance and neighbours come in batches."""
 _NOTHING = Report(share=0.0, step=0, loss=None)
 _KINDS = {
     kind.value: kind
@@ -199,7 +201,7 @@ class LocalTrainer:
     async def _wait_for_calm(self, job: Job, slot: Slot) -> None:
         """After a starved run: until the slot's CPUs have been idle for a second, or too long."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + PATIENCE * self._settings.budget.seconds
+        until = loop.time() + PATIENCE[min(job.run, 2)] * self._settings.budget.seconds
         while job.run > 0 and loop.time() < until:
             before = cpu_times(slot.cpus)
             await asyncio.sleep(1.0)
