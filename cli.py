@@ -437,14 +437,14 @@ def log(
     folder: At = HERE,
 ) -> None:
     """What an experiment's training printed (control characters removed)."""
+    from .search.plain_text import without_controls
     from .storage.workspace import Workspace
-    from .trainer.failures import clean
 
     _node(_tree(folder), node)
     text = Workspace(folder).log(node, trial)
     if text is None:
         raise RatchetreeError(f"{node:04d} has no log: it was never trained, or its log was deleted")
-    typer.echo(clean(text).rstrip("\n"))
+    typer.echo(without_controls(text).rstrip("\n"))
 
 
 Beside = Annotated[
