@@ -12,7 +12,7 @@ from ..search.ports import Coder, Planner
 from ..search.settings import AgentsSettings, BackendSettings, Settings
 from .claude import Access, Claude
 from .coder import ModelCoder
-from .command import Command, CommandCoder, CommandPlanner, Export, Run
+from .command import Command, CommandCoder, CommandPlanner, Ground
 from .merging import Merge, no_merge
 from .offline import OfflineCoder, OfflinePlanner
 from .planner import ModelPlanner
@@ -29,9 +29,7 @@ class Surroundings:
     environment: Mapping[str, str]
     merge: Merge = no_merge
     read_journal: Callable[[str], Iterable[Event]] = lambda path: ()
-    run: Run | None = None  # how the agents of other people's making are run
-    export: Export | None = None
-    folder: Path = Path()  # where their trees are made
+    ground: Ground | None = None  # where agents of other people's making run
     tell: Callable[[str], None] = lambda line: None
 
     def __repr__(self) -> str:
@@ -46,11 +44,16 @@ class Agents:
     planner: Planner
     coder: Coder
     models: tuple[Claude, ...]
+    commands: tuple[Command, ...] = ()
+    tell: Callable[[str], None] = lambda line: None
 
     async def check(self) -> None:
-        """WrongUse for a key or a model that the server does not know."""
+        """WrongUse for a key or a model that the server does not know, or for a command that is not there."""
         for model in self.models:
             await model.check()
+        for line in dict.fromkeys([await command.check() for command in self.commands]):
+            if line:
+                self.tell(line)
 
     async def close(self) -> None:
         """Let go of all connections."""
@@ -71,7 +74,13 @@ def make_agents(settings: Settings, around: Surroundings) -> Agents:
     planner_parts = BACKENDS[agents.planner.backend](agents.planner, PLANNER_MODEL, settings, around)
     coder_parts = BACKENDS[agents.coder.backend](agents.coder, CODER_MODEL, settings, around)
     models = tuple(dict.fromkeys(parts.model for parts in (planner_parts, coder_parts) if parts.model is not None))
-    return Agents(planner=planner_parts.planner, coder=coder_parts.coder, models=models)
+    return Agents(
+        planner=planner_parts.planner,
+        coder=coder_parts.coder,
+        models=models,
+        commands=tuple(parts.command for parts in (planner_parts, coder_parts) if parts.command is not None),
+        tell=around.tell,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +88,7 @@ class _Parts:
     planner: Planner
     coder: Coder
     model: Claude | None = None
+    command: Command | None = None
 
 
 def _offline(_: BackendSettings, __: str, ___: Settings, ____: Surroundings) -> _Parts:
@@ -106,20 +116,23 @@ def _claude(own: BackendSettings, default: str, settings: Settings, around: Surr
 
 
 def _command(own: BackendSettings, _: str, __: Settings, around: Surroundings) -> _Parts:
-    if around.run is None or around.export is None:
+    if around.ground is None:
         raise WrongUse("the backend command has nothing to run its command with here")
     missing = [name for name in own.environment if name not in around.environment]
     if missing:
         raise WrongUse(f"agents: environment lists {', '.join(missing)}, which is not set: export it or leave it away")
+    home = around.environment.get("HOME", "/")
+    writable = (path.replace("~", home, 1) if path.startswith("~") else path for path in own.writable)
     command = Command(
-        command=own.command,
+        own.command,
+        around.ground,
         environment={name: around.environment[name] for name in own.environment},
         seconds=own.timeout_seconds,
-        folder=around.folder,
-        run=around.run,
-        export=around.export,
+        sandbox=own.sandbox,
+        writable=tuple(Path(path).resolve() for path in writable),
     )
-    return _Parts(planner=CommandPlanner(command, digest_tokens=own.digest_tokens), coder=CommandCoder(command))
+    planner = CommandPlanner(command, digest_tokens=own.digest_tokens)
+    return _Parts(planner=planner, coder=CommandCoder(command), command=command)
 
 
 def _replay(own: BackendSettings, _: str, __: Settings, around: Surroundings) -> _Parts:
