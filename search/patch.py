@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import difflib
+import hashlib
+import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from .model import Edit, Failure, FailureKind, Patch, SourceFile, Sources
 
@@ -88,6 +91,66 @@ def edits_between(path: str, before: str, after: str) -> tuple[Edit, ...]:
     if current != after:
         raise AssertionError("edits_between lost a change")
     return tuple(edits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hunk:
+    """What a patch does in one place, without its surroundings: wherever it is applied, it is the same change."""
+
+    path: str
+    removed: tuple[str, ...]  # lines without comments and layout, in order
+    added: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A constant of the top level that a patch gives another value."""
+
+    name: str
+    before: str
+    after: str
+
+
+_COMMENT = re.compile(r"(?:^|\s+)#(?=[^'\"]*$).*")
+_SETTING = re.compile(r"([A-Za-z_]\w*)(?:: *[^=]+)? = (.+)")
+
+
+def hunks(patch: Patch) -> tuple[Hunk, ...] | None:
+    """The changed lines of a patch, sorted by place; None if it replaces whole files, whose old text it does not hold.
+    Changes of layout and comments alone are left out."""
+    found: list[Hunk] = []
+    for edit in patch.edits:
+        if not edit.old:
+            return None
+        old, new = edit.old.splitlines(), edit.new.splitlines()
+        for i1, i2, j1, j2 in _changed_blocks(old, new):
+            removed, added = _bare(old[i1:i2]), _bare(new[j1:j2])
+            if removed != added:
+                found.append(Hunk(path=edit.path, removed=removed, added=added))
+    return tuple(sorted(found, key=lambda hunk: (hunk.path, hunk.removed, hunk.added)))
+
+
+def name_of_change(patch: Patch) -> str | None:
+    """The same for patches that change the same lines into the same, wherever those lie (`git patch-id` without its
+    context); None if there is nothing to go by."""
+    found = hunks(patch)
+    return hashlib.sha256(repr(found).encode("utf-8", "surrogateescape")).hexdigest()[:32] if found else None
+
+
+def settings_in(patch: Patch) -> tuple[Setting, ...]:
+    """The constants that a patch sets, in the order of its places."""
+    found: list[Setting] = []
+    for hunk in hunks(patch) or ():
+        for was, now in zip(hunk.removed, hunk.added, strict=False) if len(hunk.removed) == len(hunk.added) else ():
+            before, after = _SETTING.fullmatch(was), _SETTING.fullmatch(now)
+            if before and after and before[1] == after[1] and before[2] != after[2]:
+                found.append(Setting(name=before[1], before=before[2], after=after[2]))
+    return tuple(found)
+
+
+def _bare(lines: Sequence[str]) -> tuple[str, ...]:
+    bare = (" ".join(_COMMENT.sub("", line).split()) for line in lines)
+    return tuple(line for line in bare if line)
 
 
 def check_syntax(sources: Sources) -> Failure | None:

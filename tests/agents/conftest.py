@@ -22,11 +22,13 @@ from ratchetree.search.model import (
     Machine,
     Metric,
     ModelCall,
+    Patch,
     SourceFile,
     Sources,
     Verdict,
     digest,
 )
+from ratchetree.search.patch import edits_between
 from ratchetree.search.ports import Option, PlanRequest, WriteRequest
 from ratchetree.search.tree import Tree
 
@@ -145,31 +147,35 @@ class World:
             rng=random.Random(0),
             parent=parent,
             tree=self.tree,
+            memory=self.memory,
             sources_at=self.sources_at,
         )
 
     def grow(self, text: str, *, idea: Idea, parent: int = 0, loss: float | None = 1.1) -> int:
         """A whole experiment that led to this script."""
         node = self.begin(idea, parent)
-        self.texts[node] = text
-        after, now = digest(self.sources_at(node)), 0.0
-        call, ok = ModelCall(backend="test"), None
-        self._tell(
-            Written(
-                time=now,
-                experiment=node,
-                attempt=0,
-                patch=None,
-                failure=ok,
-                digest=after,
-                lines_added=1,
-                lines_removed=1,
-                call=call,
-            )
-        )
-        self._tell(Committed(time=now, experiment=node, attempt=0, commit=f"{node:040d}"))
+        self.write(node, parent, text)
+        self._tell(Committed(time=0.0, experiment=node, attempt=0, commit=f"{node:040d}"))
         self.end(node, loss=loss)
         return node
+
+    def write(self, node: int, parent: int, text: str) -> None:
+        """The coder's patch of an experiment, which leads to this script."""
+        before = self.sources_at(parent)[0].text
+        self.texts[node] = text
+        self._tell(
+            Written(
+                time=0.0,
+                experiment=node,
+                attempt=0,
+                patch=Patch(edits=edits_between("train.py", before, text)),
+                failure=None,
+                digest=digest(self.sources_at(node)),
+                lines_added=1,
+                lines_removed=1,
+                call=ModelCall(backend="test"),
+            )
+        )
 
     def sources_at(self, node: int) -> Sources:
         """The script at a node; the root's where nothing else was said."""

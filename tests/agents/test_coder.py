@@ -141,6 +141,23 @@ class TestDuplicates:
         assert self.refused(grown, SCRIPT.replace("B = 0.5", "B = 0.9")) is None
         assert self.refused(grown, SCRIPT.replace("B = 0.5", "B = -0.81")) is None
 
+    def test_the_very_change_that_lost_on_another_node(self, grown: Any) -> None:
+        other = grown.grow(SCRIPT.replace("C = 3", "C = 30"), idea=idea("thirty"), loss=0.9)
+        base = SCRIPT.replace("C = 3", "C = 30")
+        lost = grown.grow(base.replace("x = x + B", "x = x * B"), idea=idea("times"), parent=other, loss=0.95)
+        here = SCRIPT.replace("    x = x + B\n", "    x = x * B  # said otherwise\n")
+        assert f"very same change lost as {lost:04d} (on {other:04d})" in (self.refused(grown, here) or "")
+        assert self.refused(grown, here, operator="retry", source=lost) is None
+        assert self.refused(grown, SCRIPT.replace("x = x + B", "x = x / B")) is None
+        helped = base.replace("A = 1", "A = 50")
+        grown.grow(helped, idea=idea("fifty"), parent=other, loss=0.8)
+        assert self.refused(grown, SCRIPT.replace("A = 1", "A = 50")) is None, "what helped there may help here"
+        flying = grown.begin(idea("more"), other)
+        grown.write(flying, other, base.replace("return x", "return x * x"))
+        assert f"is being tried right now as {flying:04d}" in (
+            self.refused(grown, SCRIPT.replace("return x", "return x * x")) or ""
+        )
+
     def test_a_step_back(self, grown: Any) -> None:
         without = SCRIPT.replace("    x = x + B\n", "")
         node = grown.grow(without, idea=idea("less"))
