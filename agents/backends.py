@@ -106,8 +106,8 @@ def _claude(own: BackendSettings, default: str, settings: Settings, around: Surr
         tell=around.tell,
     )
     limits = settings.limits.model_dump(exclude_none=True)
-    ends = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in limits.items())
-    words = f"The campaign ends after {ends}." if ends else ""
+    ends = " or ".join(f"{value:,.15g} {name.replace('_', ' ')}" for name, value in limits.items())
+    words = f"It ends after {ends}." if ends else ""
     return _Parts(
         planner=ModelPlanner(claude, digest_tokens=own.digest_tokens, limits=words),
         coder=ModelCoder(claude, turns=own.turns, merge=around.merge),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from ..search.model import ExpansionKind, Failure, FailureKind, ModelCall, NodeId
+from ..search.model import ExpansionKind, Failure, FailureKind, Idea, ModelCall, NodeId
 from ..search.ports import Option, Plan, PlanReply, PlanRequest
 from . import tuning
 from .conversation import HOUR, CannotAsk, Dialogue, Message, Prompt, Speaker, answered, said, text_block
@@ -134,6 +134,9 @@ def examined(request: PlanRequest, plan: Plan | Failure) -> Plan | Failure:
         return study if isinstance(study, Plan) else _no_idea(study.reason)
     if idea.brief in request.memory.tried_on(node):
         return _no_idea(f"this very brief was tried there already: {_tried(request, node, idea.brief)}")
+    lost = _lost_elsewhere(request, idea)
+    if lost is not None:
+        return _no_idea(f"this very brief lost on another node; only a retry may take it up, with a reason: {lost}")
     words = _words(idea.brief)
     for other, (parent, flying) in request.memory.in_flight.items():
         if parent == node and _alike(words, _words(flying.brief)):
@@ -150,6 +153,14 @@ def _tried(request: PlanRequest, node: NodeId, brief: str) -> str:
     return ""
 
 
+def _lost_elsewhere(request: PlanRequest, idea: Idea) -> str | None:
+    """The line of the last experiment with the brief, if all that had it lost."""
+    record = request.memory.brief(idea.brief)
+    if idea.operator in ("retry", "combine", "repair") or record.last is None or not record.tried or record.improved:
+        return None
+    return facts(request.tree.node(record.last), request.tree)
+
+
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.lower().split())
 
@@ -164,9 +175,9 @@ def _direction(request: PlanRequest) -> str:
 
 def _left(request: PlanRequest, limits: str) -> str:
     spent = request.spending.total
-    done = f"Experiment {request.experiment}; {spent.tokens:,} tokens used so far"
+    done = f"This is experiment {request.experiment}; the campaign has used {spent.tokens:,} tokens"
     done += f" (${spent.dollars:.2f})" if spent.dollars is not None else ""
-    return f"{done}. {limits}".strip() if limits else f"{done}."
+    return f"{done}. {limits}".strip()
 
 
 def _no_idea(message: str) -> Failure:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ratchetree.search.events import CampaignStarted, Committed, Event, Judged, Planned, Selected, Written
+from ratchetree.search.events import CampaignStarted, Committed, Event, Judged, Planned, Scored, Selected, Written
 from ratchetree.search.memory import Memory
 from ratchetree.search.model import (
     Expansion,
@@ -23,6 +23,7 @@ from ratchetree.search.model import (
     Metric,
     ModelCall,
     Patch,
+    ScoreReport,
     SourceFile,
     Sources,
     Verdict,
@@ -176,6 +177,11 @@ class World:
                 call=ModelCall(backend="test"),
             )
         )
+
+    def score(self, node: int, value: float) -> None:
+        """One trial of it, as the tree tells it to whoever reads a node."""
+        scored = Scored(time=0.0, experiment=node, trial=0, seconds=1.0, outcome=ScoreReport(value=value))
+        self.tree.apply(scored)
 
     def sources_at(self, node: int) -> Sources:
         """The script at a node; the root's where nothing else was said."""
