@@ -167,7 +167,10 @@ def _constants(request: PlanRequest) -> Iterator[str]:
         for number, setting in sorted(tried.items())[-12:]:
             node = tree.node(number)
             did = _became(node) if node.score is None or node.parent is None else _effect(tree, node, node.parent)
-            shown.append(f"{one_line(setting.before, 20)} → {one_line(setting.after, 20)} {did} ({number:04d})")
+            beside = "" if setting.alone else ", with others"
+            shown.append(
+                f"{one_line(setting.before, 20)} → {one_line(setting.after, 20)}: {did} ({number:04d}{beside})"
+            )
         yield f"{one_line(name, 40)}: {'; '.join(shown)}"
 
 

@@ -126,12 +126,13 @@ def _standing(tree: Tree, node: NodeId) -> str | None:
 def _near_value(request: WriteRequest, patch: Patch) -> str | None:
     """A single constant set to almost the value that a sibling tried."""
     mine = settings_in(patch)
-    if len(patch.edits) != 1 or len(mine) != 1:
+    if len(mine) != 1 or not mine[0].alone:
         return None
     name, value = mine[0].name, _number(mine[0].after)
     for node, theirs in request.memory.settings.get(name, {}).items():
         other = _number(theirs.after)
-        if request.tree.parent[node] != request.parent or node == request.experiment or value * other <= 0:
+        sibling = request.tree.parent[node] == request.parent and node != request.experiment
+        if not sibling or not theirs.alone or value * other <= 0:
             continue
         if abs(math.log(value / other)) < NEAR:
             return f"{name} = {value:g} is within 5 % of {other:g}, which {node:04d} tried"

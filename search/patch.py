@@ -6,8 +6,8 @@ import ast
 import difflib
 import hashlib
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from .model import Edit, Failure, FailureKind, Patch, SourceFile, Sources
 
@@ -109,24 +109,20 @@ class Setting:
     name: str
     before: str
     after: str
+    alone: bool  # whether the patch changes nothing else
 
 
 _COMMENT = re.compile(r"(?:^|\s+)#(?=[^'\"]*$).*")
-_SETTING = re.compile(r"([A-Za-z_]\w*)(?:: *[^=]+)? = (.+)")
+_SETTING = re.compile(r"([A-Za-z_]\w*) *(?:: *[^=]+?)?=(?!=) *(\S.*)")
 
 
 def hunks(patch: Patch) -> tuple[Hunk, ...] | None:
     """The changed lines of a patch, sorted by place; None if it replaces whole files, whose old text it does not hold.
     Changes of layout and comments alone are left out."""
-    found: list[Hunk] = []
-    for edit in patch.edits:
-        if not edit.old:
-            return None
-        old, new = edit.old.splitlines(), edit.new.splitlines()
-        for i1, i2, j1, j2 in _changed_blocks(old, new):
-            removed, added = _bare(old[i1:i2]), _bare(new[j1:j2])
-            if removed != added:
-                found.append(Hunk(path=edit.path, removed=removed, added=added))
+    if any(not edit.old for edit in patch.edits):
+        return None
+    bare = ((edit.path, _bare(old), _bare(new)) for edit in patch.edits for old, new in _blocks(edit))
+    found = (Hunk(path=path, removed=old, added=new) for path, old, new in bare if old != new)
     return tuple(sorted(found, key=lambda hunk: (hunk.path, hunk.removed, hunk.added)))
 
 
@@ -139,13 +135,27 @@ def name_of_change(patch: Patch) -> str | None:
 
 def settings_in(patch: Patch) -> tuple[Setting, ...]:
     """The constants that a patch sets, in the order of its places."""
-    found: list[Setting] = []
-    for hunk in hunks(patch) or ():
-        for was, now in zip(hunk.removed, hunk.added, strict=False) if len(hunk.removed) == len(hunk.added) else ():
-            before, after = _SETTING.fullmatch(was), _SETTING.fullmatch(now)
-            if before and after and before[1] == after[1] and before[2] != after[2]:
-                found.append(Setting(name=before[1], before=before[2], after=after[2]))
-    return tuple(found)
+    pairs: list[tuple[str, str]] = []
+    for edit in patch.edits if hunks(patch) else ():
+        for old, new in _blocks(edit):
+            pairs += zip(old, new, strict=True) if len(old) == len(new) else [("", "")]
+    found = [pair for was, now in pairs if (pair := _setting(was, now)) is not None]
+    return tuple(replace(setting, alone=len(pairs) == 1) for setting in found)
+
+
+def _setting(was: str, now: str) -> Setting | None:
+    """The constant that differs between two lines without indentation."""
+    before, after = (_SETTING.fullmatch(_COMMENT.sub("", line).rstrip()) for line in (was, now))
+    if not before or not after or before[1] != after[1] or before[2] == after[2]:
+        return None
+    return Setting(name=before[1], before=before[2], after=after[2], alone=True)
+
+
+def _blocks(edit: Edit) -> Iterator[tuple[list[str], list[str]]]:
+    """(old, new) lines of each place that an edit changes."""
+    old, new = edit.old.splitlines(), edit.new.splitlines()
+    for i1, i2, j1, j2 in _changed_blocks(old, new):
+        yield old[i1:i2], new[j1:j2]
 
 
 def _bare(lines: Sequence[str]) -> tuple[str, ...]:

@@ -127,7 +127,7 @@ def test_the_history_says_in_words_what_is_better_and_what_may_be_chance(grown: 
     shown = history(grown.request(0), 5000)
     assert "0001 parked (on 0000, c): A 2; val_bpb 0.9, 0.1 better than its parent; why: 2 is more" in shown
     assert "val_bpb 0.99, 0.01 better (may be noise) than its parent" in shown
-    assert "A: 1 → 2 0.1 better (0001); 1 → 4 0.01 better (may be noise) (0002)" in shown
+    assert "A: 1 → 2: 0.1 better (0001); 1 → 4: 0.01 better (may be noise) (0002)" in shown
     assert "category c: 2 tried, 2 better than their parent (at most by 0.1 val_bpb), 0 kept, 0 failed" in shown
 
 

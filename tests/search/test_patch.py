@@ -131,6 +131,10 @@ def test_comments_and_layout_are_no_change_and_whole_files_have_no_name() -> Non
 
 
 def test_constants_that_a_patch_sets_are_read_off_it() -> None:
-    found = settings_in(patch(("A = 1\nB: float = 0.5  # half\n", "A = 2\nB: float = 0.6  # half\n"), ("f()", "g()")))
-    assert [(s.name, s.before, s.after) for s in found] == [("A", "1", "2"), ("B", "0.5", "0.6")]
+    two = settings_in(patch(("A = 1\nB: float = 0.5  # half\n", "A = 2\nB: float = 0.6  # half\n"), ("f()", "g()")))
+    assert [(s.name, s.before, s.after, s.alone) for s in two] == [("A", "1", "2", False), ("B", "0.5", "0.6", False)]
+    [one] = settings_in(patch(("x\nRATE=1e-3 # low\n", "x\nRATE=2e-3 # high\n")))
+    assert (one.name, one.before, one.after, one.alone) == ("RATE", "1e-3", "2e-3", True)
     assert settings_in(patch(("A = 1\n", "A = 2\nC = 3\n"))) == ()
+    assert settings_in(patch(("    a = 1\n", "    a = 2\n"))) == (), "no constant of the top level"
+    assert settings_in(patch(("A == 1\n", "A == 2\n"))) == ()
