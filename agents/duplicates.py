@@ -14,10 +14,10 @@ import math
 from collections.abc import Iterator
 
 from ..search.model import FailureKind, NodeId, Patch, Sources, Verdict, digest
-from ..search.patch import edits_between, settings_in
+from ..search.patch import settings_in
 from ..search.ports import WriteRequest
 from ..search.tree import Tree
-from .merging import diff
+from .merging import diff, patch_between
 
 NEAR = math.log(1.05)  # two values of a constant closer than this are one
 LOOK_BACK = 60  # nodes of the path whose deletions are remembered
@@ -42,7 +42,7 @@ def objection(request: WriteRequest, after: Sources) -> str | None:
     for node in _relatives(request):
         if program is not None and program == meaning(request.sources_at(node)):
             return f"but for comments and layout this is {node:04d} ({tree.node(node).title})"
-    patch = _patch(request.sources, after)
+    patch = patch_between(request.sources, after)
     again = _again(request, patch) or _near_value(request, patch)
     if again is not None:
         return again
@@ -92,11 +92,6 @@ def _relatives(request: WriteRequest) -> Iterator[NodeId]:
 def _children(request: WriteRequest) -> list[NodeId]:
     tree = request.tree
     return [int(node) for node in (tree.parent[: tree.next_id] == request.parent).nonzero()[0]]
-
-
-def _patch(before: Sources, after: Sources) -> Patch:
-    now = {file.path: file.text for file in after}
-    return Patch(edits=tuple(e for file in before for e in edits_between(file.path, file.text, now[file.path])))
 
 
 def _again(request: WriteRequest, patch: Patch) -> str | None:

@@ -6,7 +6,7 @@ import time
 
 from ..search.model import ExpansionKind, Failure, FailureKind, Idea, ModelCall, NodeId
 from ..search.ports import Option, Plan, PlanReply, PlanRequest
-from . import tuning
+from . import bundling, tuning
 from .conversation import HOUR, CannotAsk, Dialogue, Message, Prompt, Speaker, answered, said, text_block
 from .digest import facts, history, standing, tokens_of
 from .fencing import clean, fence, one_line
@@ -30,9 +30,10 @@ class ModelPlanner:
     async def plan(self, request: PlanRequest) -> PlanReply:
         """A plan, or a Failure of kind no-idea."""
         begun = time.perf_counter()
-        study = tuning.follow(request) if not request.calls.replies else None
-        if study is not None:
-            return PlanReply(outcome=study, call=ModelCall(backend="tune", seconds=time.perf_counter() - begun))
+        ready = _without_a_model(request) if not request.calls.replies else None
+        if ready is not None:
+            name, plan = ready
+            return PlanReply(outcome=plan, call=ModelCall(backend=name, seconds=time.perf_counter() - begun))
         dialogue = Dialogue(self._speaker, request.calls)
         outcome = await self._ask(request, dialogue)
         return PlanReply(outcome=outcome, call=dialogue.summary(time.perf_counter() - begun))
@@ -58,6 +59,15 @@ class ModelPlanner:
             again = said(text_block(fill(template("again"), reason=outcome.message)))
             messages += [answered(reply) if reply.content else {"role": "assistant", "content": "(nothing)"}, again]
         return outcome
+
+
+def _without_a_model(request: PlanRequest) -> tuple[str, Plan] | None:
+    """(backend, plan) of what needs no thinking: a bundle that the policy asks for, a study that is under way."""
+    bundle = bundling.planned(request)
+    if bundle is not None:
+        return "bundle", bundle
+    study = tuning.follow(request)
+    return ("tune", study) if study is not None else None
 
 
 def question_text(request: PlanRequest, digest_tokens: int) -> str:
