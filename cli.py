@@ -196,7 +196,7 @@ def _campaign(
     )
     return Campaign(
         parts=parts,
-        policy=make_policy(settings.search.policy, settings.search.parameters(settings.search.policy)),
+        policy=agents.order(make_policy(settings.search.policy, settings.search.parameters(settings.search.policy))),
         settings=settings,
         seed=seed,
         version=__version__,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..search.errors import WrongUse
 from ..search.events import Event
-from ..search.ports import Coder, Planner
+from ..search.ports import Coder, Planner, Policy
 from ..search.settings import AgentsSettings, BackendSettings, Settings
 from .claude import Access, Claude
 from .coder import ModelCoder
@@ -17,7 +17,7 @@ from .merging import Merge, no_merge
 from .offline import OfflineCoder, OfflinePlanner
 from .planner import ModelPlanner
 from .prices import price_of
-from .replay import Recording
+from .replay import RecordedOrder, Recording, ReplayCoder, ReplayPlanner
 
 PLANNER_MODEL, CODER_MODEL = "claude-opus-5-5", "claude-sonnet-5-5"
 
@@ -45,6 +45,7 @@ class Agents:
     coder: Coder
     models: tuple[Claude, ...]
     commands: tuple[Command, ...] = ()
+    order: Callable[[Policy], Policy] = lambda policy: policy  # what the planner makes of the policy
     tell: Callable[[str], None] = lambda line: None
 
     async def check(self) -> None:
@@ -79,6 +80,7 @@ def make_agents(settings: Settings, around: Surroundings) -> Agents:
         coder=coder_parts.coder,
         models=models,
         commands=tuple(parts.command for parts in (planner_parts, coder_parts) if parts.command is not None),
+        order=planner_parts.order,
         tell=around.tell,
     )
 
@@ -89,6 +91,7 @@ class _Parts:
     coder: Coder
     model: Claude | None = None
     command: Command | None = None
+    order: Callable[[Policy], Policy] = lambda policy: policy
 
 
 def _offline(_: BackendSettings, __: str, ___: Settings, ____: Surroundings) -> _Parts:
@@ -137,8 +140,11 @@ def _command(own: BackendSettings, _: str, __: Settings, around: Surroundings) -
 
 def _replay(own: BackendSettings, _: str, __: Settings, around: Surroundings) -> _Parts:
     recording = Recording(around.read_journal(own.journal))
-    planner = ModelPlanner(recording, digest_tokens=own.digest_tokens)
-    return _Parts(planner=planner, coder=ModelCoder(recording, turns=own.turns, merge=around.merge))
+    return _Parts(
+        planner=ReplayPlanner(recording),
+        coder=ReplayCoder(recording),
+        order=lambda policy: RecordedOrder(policy, recording),
+    )
 
 
 BACKENDS: dict[str, Callable[[BackendSettings, str, Settings, Surroundings], _Parts]] = {

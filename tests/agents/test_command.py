@@ -15,13 +15,10 @@ import pytest
 
 from ratchetree.agents.command import Command, CommandCoder, CommandPlanner, Ground
 from ratchetree.agents.outside_writes import Guarded
-from ratchetree.agents.replay import Recording
-from ratchetree.agents.scripted import text_reply
 from ratchetree.cli import _runner
 from ratchetree.search.errors import WrongUse
-from ratchetree.search.events import Called
 from ratchetree.search.model import Failure, FailureKind, Idea, ModelCall, Patch
-from ratchetree.search.ports import CallLog, Plan
+from ratchetree.search.ports import Plan
 from ratchetree.storage.workspace import Workspace
 from ratchetree.trainer.confine import landlock_version
 from ratchetree.trainer.processes import MARK, marked
@@ -323,28 +320,3 @@ print(json.dumps({"option": 1, "operator": "draft", "title": "two", "hypothesis"
     assert reply.outcome.idea.title == "two"
     silent = asyncio.run(CommandPlanner(command("print('no')"), digest_tokens=2000).plan(grown.request(0)))
     assert isinstance(silent.outcome, Failure)
-
-
-def test_a_recording_gives_each_experiment_its_own_replies() -> None:
-    def called(experiment: int, words: str) -> Called:
-        return Called(
-            time=0.0,
-            experiment=experiment,
-            purpose="plan",
-            attempt=0,
-            call=ModelCall(backend="claude", model="m"),
-            reply=text_reply(words).encode(),
-        )
-
-    recording = Recording([called(1, "a"), called(2, "b"), called(1, "c")])
-    recorded: list[str] = []
-
-    async def say(experiment: int, *before: str) -> str:
-        log = CallLog(experiment=experiment, replies=before, record=lambda call, reply: recorded.append(reply))
-        return (await recording.say(None, log)).text  # type: ignore[arg-type]
-
-    async def all_of_them() -> list[str]:
-        return [await say(2), await say(1, text_reply("a").encode())]
-
-    assert asyncio.run(all_of_them()) == ["b", "c"]
-    assert recorded == [text_reply("b").encode(), text_reply("c").encode()]
