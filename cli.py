@@ -15,6 +15,7 @@ import sqlite3
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
     from .agents.backends import Agents
     from .agents.command import Run
+    from .agents.walls import Confinement, Place
     from .search.campaign import Campaign
     from .search.events import Event
     from .search.ports import Trainer
@@ -194,7 +196,7 @@ def _campaign(
     )
     return Campaign(
         parts=parts,
-        policy=make_policy(settings.search.policy, settings.search.parameters(settings.search.policy)),
+        policy=agents.order(make_policy(settings.search.policy, settings.search.parameters(settings.search.policy))),
         settings=settings,
         seed=seed,
         version=__version__,
@@ -204,18 +206,31 @@ def _campaign(
 
 def _agents(workspace: Workspace, repository: GitRepository, settings: Settings, screen: Screen) -> Agents:
     from .agents.backends import Surroundings, make_agents
+    from .agents.command import Ground, remove
+    from .agents.outside_writes import Guarded
     from .storage.journal import SqliteJournal
     from .storage.patches import merge_text
+    from .trainer.confine import landlock_version
+
+    def carried(path: str) -> str | None:
+        with suppress(WrongUse):
+            return repository.text(repository.main(), path)
+        return None
 
     trees = workspace.state / "agents"
-    shutil.rmtree(trees, ignore_errors=True)  # what a killed campaign left
+    remove(trees)  # what a killed campaign left
     surroundings = Surroundings(
         environment=os.environ,
         merge=merge_text,
         read_journal=lambda path: [event for _, event in SqliteJournal.read(Path(path)).events()],
-        run=_runner(workspace),
-        export=repository.export,
-        folder=trees,
+        ground=Ground(
+            run=_runner(workspace),
+            export=repository.export,
+            folder=trees,
+            guarded=Guarded(folder=workspace.folder, refs=repository.refs, carried=carried),
+            bwrap=shutil.which("bwrap"),
+            landlock=landlock_version(),
+        ),
         tell=screen.note,
     )
     return make_agents(settings, surroundings)
@@ -254,15 +269,20 @@ def _runner(workspace: Workspace) -> Run:
     from .agents.command import Ended
     from .trainer.processes import Spec, allowed_environment, supervise
 
-    async def run(command: tuple[str, ...], tree: Path, environment: Mapping[str, str], seconds: float) -> Ended:
-        place = tree.parent
-        own = allowed_environment(workspace=workspace.folder, scratch=str(place), run=place.name)
+    async def run(
+        command: tuple[str, ...], place: Place, environment: Mapping[str, str], seconds: float, confinement: Confinement
+    ) -> Ended:
+        folder = place.tree.parent
+        own = allowed_environment(workspace=workspace.folder, scratch=str(place.home), run=folder.name)
+        log = folder / "log.txt"
         spec = Spec(
             command=command,
-            cwd=str(tree),
+            cwd=str(place.tree),
             env=own | dict(environment),
-            log=str(place / "log.txt"),
-            curve=str(place / "curve.tsv"),
+            log=str(log),
+            curve=str(folder / "curve.tsv"),
+            confinement=confinement,
+            folders=(str(place.tree), str(place.home)),
             kind="wall",
             amount=seconds,
             startup_seconds=seconds,
@@ -270,7 +290,6 @@ def _runner(workspace: Workspace) -> Run:
             memory_mb=float("inf"),
         )
         ended = await supervise(spec)
-        log = place / "log.txt"
         output = log.read_text(errors="replace") if log.exists() else ""
         in_time = ended is not None and ended.reason == "exit"
         return Ended(in_time=in_time, exit_code=ended.exit_code if ended else None, output=output)
@@ -437,14 +456,14 @@ def log(
     folder: At = HERE,
 ) -> None:
     """What an experiment's training printed (control characters removed)."""
+    from .search.plain_text import without_controls
     from .storage.workspace import Workspace
-    from .trainer.failures import clean
 
     _node(_tree(folder), node)
     text = Workspace(folder).log(node, trial)
     if text is None:
         raise RatchetreeError(f"{node:04d} has no log: it was never trained, or its log was deleted")
-    typer.echo(clean(text).rstrip("\n"))
+    typer.echo(without_controls(text).rstrip("\n"))
 
 
 Beside = Annotated[

@@ -58,6 +58,7 @@ class KnobAnswer(_Answer):
 class PlanAnswer(_Answer):
     """What the planner is asked for; its JSON schema is what a server is told."""
 
+    analysis: str = ""  # first, because a model thinks in the order in which it writes; kept in the journal's reply
     option: int
     operator: Operator
     source: int | None = None

@@ -205,6 +205,7 @@ class Experiments:
                 rng=self._rng(life.id, f"write{attempt}"),
                 parent=life.parent,
                 tree=self.tree,
+                memory=self.state.memory,
                 sources_at=self._sources_at,
                 calls=self._calls(life, "write", attempt),
             )

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from ..search.model import Failure, FailureKind, Machine, Progress, ScoreReport, Stage, TrialReport
+from ..search.plain_text import without_controls
 from ..search.ports import Job, ProgressListener, TreeSource
 from ..search.settings import Settings
 from .data import Manifest, prepare
-from .failures import clean, failure_of, traceback_end
+from .failures import failure_of, traceback_end
 from .machine import this_machine
 from .pressure import busy_share, cpu_times, loops_per_second
 from .processes import MARK, Report, Run, Spec, end_marked, marked, remembered, supervise
@@ -235,7 +236,7 @@ def _score_failure(result: dict[str, Any], run: Run | None, log: str, folder: Pa
     default = f"the scorer ended early ({run.reason if run else 'killed'}): the model did not answer in time"
     message = str(result.get("error") or default)
     kind = _KINDS.get(message.partition(":")[0], FailureKind.SCORE)
-    detail = clean(log)
+    detail = without_controls(log)
     for tree in _trees(folder):
         detail = detail.replace(f"{tree}/", "")
     return Failure(kind=kind, message=message, detail=traceback_end(detail))
@@ -243,7 +244,7 @@ def _score_failure(result: dict[str, Any], run: Run | None, log: str, folder: Pa
 
 def _printed_score(log: Path, metric: str, *, sandbox: str) -> ScoreReport | Failure:
     """The last `metric: number` (or `metric = number`) in the log."""
-    text = clean(_read(log))
+    text = without_controls(_read(log))
     number = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
     found = re.findall(rf"(?m)^\W*{re.escape(metric)}\s*[:=]\s*{number}", text)
     if not found:
