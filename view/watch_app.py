@@ -167,7 +167,7 @@ class WatchApp(App[None]):
             lines = plain_lines(self._reading.log(node) or "it has no log", 400)[-_LOG_LINES:]
             return Group(*(Text(line) for line in lines))
         events, curve = self._reading.events_of(node), self._reading.curve(node)
-        return node_text(self._tree, node, events=events, curve=curve)
+        return node_text(self._tree, node, account=self._chronicle.account, events=events, curve=curve)
 
     def _diff(self, node_id: NodeId) -> RenderableType:
         node = self._tree.node(node_id)

@@ -1,13 +1,13 @@
 // A campaign in the browser: the columns that Python sends as nodes, kept up to date by deltas. Draws nothing.
 
 export const FLYING = 1, KEPT = 2, PARKED = 3, FAILED = 4;
-export type Promise7 = [string, number, number, number, number, number | null, number | null];
+export type Contract = [string, number, number, number, number, number | null, number | null, number]; // see COLUMNS in page_data.py
 
 export interface Node {
   id: number; parent: number | null; verdict: number; title: string; category: string; asked: string;
   mean: number | null; sd: number | null; n: number; values: number[]; by: string; seconds: number;
   started: number; ended: number | null; added: number; removed: number; failure: string; expected: number;
-  setback: Promise7 | null; closed: number; policy: string; cost: number;
+  setback: Contract | null; closed: number; policy: string; cost: number | null;
 }
 export interface Fold { at: number; x: number; y: number; nodes: number[] }
 export interface Head { [key: string]: any }
