@@ -24,17 +24,17 @@ export function drawHead(state: State, connected: string): void {
     tile(d.gain != null && interval != null && d.gain > interval ? "sure" : "unsure", "How sure", interval === null ? "?" : `± ${value(c, interval)}`,
       `95 %; ${sure}. ${steps ? `${steps - unresolved} of ${steps} step${steps > 1 ? "s" : ""} of main resolved` : ""}${d.noise != null ? `, noise ${value(c, d.noise)} a trial${d.freedom ? "" : " (stated, not measured here)"}` : ""}${d.screened ? "; main's score is the one trial it was picked by, so it flatters" : ""}${d.claim ? `. Confirmed: ${d.claim}` : ""}`),
     tile("where", "Where it went", String(judged),
-      h("span", {}, sign("v2", `${SIGN[2]} ${kept} kept`), sign("v3", `${SIGN[3]} ${parked} parked`), sign("v4", `${SIGN[4]} ${failed} failed`), flying ? sign("v1", `${SIGN[1]} ${flying} in flight`) : null, h("br"), said(kinds(c))), "experiments"),
+      h("span", {}, sign("v2", `${SIGN[2]} ${kept} kept`), sign("v3", `${SIGN[3]} ${parked} parked`), sign("v4", `${SIGN[4]} ${failed} failed`), h("br"), said(kinds(c))), ["experiments", flying ? h("span", { class: "v1" }, `  ${SIGN[1]} ${flying} in flight`) : null]),
     tile("cost", "What it cost", d.ran > 0 ? duration(d.ran) : "not known", !(d.ran > 0) ? "the run wrote down no times and no prices" :
       `${d.per_hour ? `${d.per_hour.toPrecision(3)} an hour · ` : ""}training ${duration(d.trained)} · ${spent(d)}${left ? ` · ${left}` : ""}`));
   swap(byId("warnings"), warnings(state, judged).map((words) => h("li", {}, words)));
-  if (Date.now() - drawn > 1000) { drawn = Date.now(); gantt(state); }
+  if (!late) late = window.setTimeout(() => { late = 0; gantt(state); }, document.getElementById("slots")!.childElementCount ? 1000 : 50);
 }
-let drawn = 0; // when the slots were drawn last: they need not keep up with every event
+let late = 0; // the slots need not keep up with every event: they are drawn after the pictures, once a second
 
 const sign = (cls: string, words: string) => h("span", { class: `count ${cls}` }, words);
-function tile(cls: string, name: string, big: string, words: any, unit = ""): HTMLElement {
-  return h("div", { class: `tile ${cls}` }, h("h2", {}, name), h("p", { class: "big" }, big, unit ? h("small", {}, ` ${unit}`) : null), h("p", { class: "words" }, words));
+function tile(cls: string, name: string, big: string, words: any, unit: any = null): HTMLElement {
+  return h("div", { class: `tile ${cls}` }, h("h2", {}, name), h("p", { class: "big" }, big, unit ? h("small", {}, " ", unit) : null), h("p", { class: "words" }, words));
 }
 function timeLeft(d: any, judged: number): string {
   if (!d.running || !d.per_hour) return "";

@@ -82,12 +82,13 @@ class Page {
   }
 
   private filters(): void {
-    const f = this.state.filter, c = this.campaign, of = (key: "asked" | "category" | "policy") => [...new Set(c.order.map((n) => n[key]))].filter(Boolean).sort();
+    const f = this.state.filter, c = this.campaign, of = (key: "asked" | "category" | "policy") => [...c.choices[key]].sort();
     const told = () => { this.state.tell("filter"); this.found(); };
     const box = byId("filters");
     if (box.childElementCount) { // keep what is being typed; only new choices come in
       for (const [id, key] of [["f-operator", "asked"], ["f-category", "category"], ["f-policy", "policy"]] as const) {
         const select = byId(id) as HTMLSelectElement;
+        if (select.options.length > c.choices[key].size) continue; // with "any"
         for (const name of of(key)) if (![...select.options].some((o) => o.value === name)) select.append(h("option", { value: name }, name));
       }
       this.found();

@@ -20,15 +20,18 @@ export class RatchetView extends Plane {
   private sx(v: number): number { return v * this.kx + this.tx; }
 
   bounds(): [number, number, number, number] {
-    const c = this.state.campaign, nodes = c.order.filter((n) => this.state.visible(n));
-    const kept = nodes.filter((n) => n.verdict === KEPT && n.mean !== null).map((n) => n.mean!);
-    const all = nodes.filter((n) => n.mean !== null).map((n) => n.mean!);
-    let low = Math.min(...kept, ...(kept.length < 2 ? all : [])), high = Math.max(...kept, ...(kept.length < 2 ? all : []));
+    const c = this.state.campaign, nodes = this.state.seen();
+    let low = Infinity, high = -Infinity, best = Infinity, kept = 0, right = 1e-3;
+    for (const n of nodes) if (n.verdict === KEPT && n.mean !== null) { kept++; low = Math.min(low, n.mean); high = Math.max(high, n.mean); }
+    for (const n of nodes) {
+      right = Math.max(right, this.x(n));
+      if (n.mean === null) continue;
+      best = Math.min(best, c.loss(n.mean));
+      if (kept < 2) { low = Math.min(low, n.mean); high = Math.max(high, n.mean); } // nothing to follow yet: show all
+    }
     if (!Number.isFinite(low)) [low, high] = [0, 1];
-    const best = all.reduce((a, b) => (c.loss(b) < c.loss(a) ? b : a), all[0] ?? low);
-    low = Math.min(low, best); high = Math.max(high, best);
+    else { low = Math.min(low, c.loss(best)); high = Math.max(high, c.loss(best)); }
     const noise = c.head.noise ?? 0, room = Math.max((high - low) * 0.15, noise * 1.6, Math.abs(high) * 1e-6, 1e-9);
-    const right = Math.max(1e-3, ...nodes.map((n) => this.x(n)));
     return [-right * 0.008, high + room, right * 1.015, low - room];
   }
 
@@ -39,7 +42,7 @@ export class RatchetView extends Plane {
     const [top, right, bottom, left] = this.margins;
     p.save();
     p.beginPath(); p.rect(left, top - 8, this.width - left - right + 16, this.height - top - bottom + 16); p.clip();
-    const nodes = c.order.filter((n) => this.state.visible(n));
+    const nodes = this.state.seen();
     const steps = this.steps(nodes);
     this.band(steps);
     this.edges(nodes);
@@ -59,7 +62,7 @@ export class RatchetView extends Plane {
     return steps.sort((a, b) => this.x(a) - this.x(b));
   }
   private end(): number {
-    const c = this.state.campaign, last = c.order.filter((n) => this.state.visible(n)).at(-1);
+    const last = this.state.seen().at(-1);
     return last ? Math.max(this.sx(this.x(last)), this.sx(0)) : 0;
   }
   private band(steps: Node[]): void { // where a single trial of main itself would fall, one sd each way
@@ -187,9 +190,9 @@ export class RatchetView extends Plane {
   private labels(nodes: Node[]): void {
     const p = this.pen, taken: [number, number][] = [], c = this.state.campaign;
     p.font = "11px system-ui, sans-serif"; p.textAlign = "left"; p.textBaseline = "middle";
-    const gains = nodes.filter((n) => n.verdict === KEPT && n.mean !== null && n.id);
-    gains.sort((a, b) => (c.step(b.id)?.gain ?? 0) - (c.step(a.id)?.gain ?? 0));
-    for (const n of gains.slice(0, MOST_LABELS)) { // the largest gains first, as long as there is room
+    const gains = nodes.filter((n) => n.verdict === KEPT && n.mean !== null && n.id).map((n) => [c.step(n.id)?.gain ?? 0, n] as const);
+    gains.sort((a, b) => b[0] - a[0]);
+    for (const [, n] of gains.slice(0, MOST_LABELS)) { // the largest gains first, as long as there is room
       const [x, y] = this.spot(n);
       if (x < this.margins[3] || x > this.width - 60 || y < this.margins[0] || y > this.height - this.margins[2]) continue;
       // Labels run up at 30 degrees: what counts is the distance across and along that line.
