@@ -515,9 +515,16 @@ def plot(
     view: Annotated[str, typer.Option(help=" | ".join(PICTURES))] = "ratchet",
     beside: Beside = None,
 ) -> None:
-    """A picture of the campaign; with --with, of several: best so far against experiments, hours or dollars."""
+    """A picture of the campaign; with --with, of several: best so far against experiments, hours or dollars. For a
+    folder of `compare --out`: every policy's difference to the reference."""
     from .view import chart
 
+    if (folder / "comparison.json").is_file():
+        from . import comparing
+
+        chart.save(comparing.picture(folder / "comparison.json"), out)
+        typer.echo(f"{out}: {out.stat().st_size / 1000:.0f} kB")
+        return
     if view not in PICTURES:
         raise WrongUse(f"--view {view!r} is not known; allowed: {', '.join(PICTURES)}")
     tree, name = _tree(folder), folder.resolve().name
