@@ -42,6 +42,17 @@ def status_text(tree: Tree, chronicle: Chronicle, *, running: bool, now: float) 
     return Facts(rows)
 
 
+def brief_text(tree: Tree, chronicle: Chronicle, *, running: bool, now: float) -> RenderableType:
+    """What was won, how sure that is, where the search stands and what it cost, in the first lines."""
+    if tree.root_commit is None:
+        return Text("no campaign yet: `ratchetree run` starts one")
+    known = [*_scores(tree, chronicle), *_counts(tree, chronicle, running=running)]
+    said = {name: words for name, words in reversed(known) if name}
+    shown = [(name, said[name]) for name in ("main", "gain", "confirmed", "done", "pace", "setbacks") if name in said]
+    state = ("state", _state(chronicle, running=running, now=now))
+    return Facts([state, *shown, *cost_facts(tree, chronicle.spending)[:1]])
+
+
 def scored(digits: Digits, score: Score, by: str) -> str:
     """A score in words: "2.1034 ± 0.0050 over 3 trials", with what it is if it is no trusted measurement."""
     spread = f" ± {digits.value(score.sd)}" if score.sd is not None else ""

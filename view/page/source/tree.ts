@@ -168,7 +168,8 @@ export class TreeView extends Plane {
       const text = clip(p, node.title, (leaf ? this.kx : this.kx * 2) - 22), at = x + 10 + (head ? 4 : 0);
       p.strokeStyle = this.c.panel; p.lineWidth = 4; p.lineJoin = "round"; p.strokeText(text, at, y); // a halo over the edges
       p.fillStyle = this.c.ink; p.fillText(text, at, y);
-    } else if (this.ky > 16 && node.mean !== null && (!leaf || head)) {
+    }
+    if (this.ky > 16 && node.mean !== null && (!leaf || head)) {
       p.fillStyle = this.c.muted; p.font = "10px system-ui, sans-serif"; p.textAlign = "center";
       const text = value(c, node.mean) + mark(node);
       if (this.kx > 56 || p.measureText(text).width < this.kx - 3) p.fillText(text, x, y - 13);
