@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .storage.repository import GitRepository
     from .storage.workspace import Workspace
     from .trainer.doctor import Check
+    from .view.chronicle import Chronicle
     from .view.live import LiveScreen
     from .view.plain_screen import PlainScreen
     from .view.sinks import Sink
@@ -398,31 +399,32 @@ def show_tree(
     from .view.shapes import tree_json
     from .view.tree_text import TreeText
 
-    tree = _tree(folder)
+    tree, chronicle = _chronicle(folder)
     if as_json:
-        _print_json(tree_json(tree))
+        _print_json(tree_json(tree, chronicle.account))
     else:
-        _console().print(TreeText(tree, everything=everything))
+        _console().print(TreeText(tree, chronicle.account, everything=everything))
 
 
 @app.command()
 def show(node: Id, folder: At = HERE, as_json: Json = False) -> None:
     """One experiment: its idea, what was predicted and measured, its trials, verdict and failure."""
     from .search.events import experiment_of
-    from .search.tree import replay
     from .storage.workspace import Workspace
+    from .view.chronicle import Chronicle
     from .view.node_text import node_text
     from .view.shapes import node_json
 
     workspace = Workspace(folder)
     events = workspace.read_events()
-    tree = replay(events)
+    tree, chronicle = Chronicle.read(events)
     _node(tree, node)
     own = [event for event in events if experiment_of(event) == node]
     if as_json:
-        _print_json(node_json(tree, node, own))
+        _print_json(node_json(tree, node, chronicle.account, own))
     else:
-        _console().print(node_text(tree, node, events=own, curve=workspace.curve(node)))
+        text = node_text(tree, node, account=chronicle.account, events=own, curve=workspace.curve(node))
+        _console().print(text)
 
 
 @app.command()
@@ -532,9 +534,16 @@ def plot(
     view: Annotated[str, typer.Option(help=" | ".join(PICTURES))] = "ratchet",
     beside: Beside = None,
 ) -> None:
-    """A picture of the campaign; with --with, of several: best so far against experiments, hours or dollars."""
+    """A picture of the campaign; with --with, of several: best so far against experiments, hours or dollars. For a
+    folder of `compare --out`: every policy's difference to the reference."""
     from .view import chart
 
+    if (folder / "comparison.json").is_file():
+        from . import comparing
+
+        chart.save(comparing.picture(folder / "comparison.json"), out)
+        typer.echo(f"{out}: {out.stat().st_size / 1000:.0f} kB")
+        return
     if view not in PICTURES:
         raise WrongUse(f"--view {view!r} is not known; allowed: {', '.join(PICTURES)}")
     tree, name = _tree(folder), folder.resolve().name
@@ -611,11 +620,11 @@ def export(
 
     if form not in FORMATS:
         raise WrongUse(f"--format {form!r} is not known; allowed: {', '.join(FORMATS)}")
-    tree = _tree(folder)
+    tree, chronicle = _chronicle(folder)
     if form == "tsv":
         text = "".join("\t".join(row) + "\n" for row in export_rows(tree))
     elif form == "json":
-        text = json.dumps(tree_json(tree), indent=1, ensure_ascii=False) + "\n"
+        text = json.dumps(tree_json(tree, chronicle.account), indent=1, ensure_ascii=False) + "\n"
     else:
         text = graphml(tree)
     if out is None:
@@ -758,11 +767,15 @@ def _examine(folder: Path) -> Iterator[Check]:
 # -- what the commands share ------------------------------------------------------------------------------------------
 
 
-def _tree(folder: Path) -> Tree:
-    from .search.tree import replay
+def _chronicle(folder: Path) -> tuple[Tree, Chronicle]:
     from .storage.workspace import Workspace
+    from .view.chronicle import Chronicle
 
-    return replay(Workspace(folder).read_events())
+    return Chronicle.read(Workspace(folder).read_events())
+
+
+def _tree(folder: Path) -> Tree:
+    return _chronicle(folder)[0]
 
 
 def _workspace(folder: Path) -> Path:

@@ -1,13 +1,13 @@
 // A campaign in the browser: the columns that Python sends as nodes, kept up to date by deltas. Draws nothing.
 
 export const FLYING = 1, KEPT = 2, PARKED = 3, FAILED = 4;
-export type Promise7 = [string, number, number, number, number, number | null, number | null];
+export type Contract = [string, number, number, number, number, number | null, number | null, number]; // see COLUMNS in page_data.py
 
 export interface Node {
   id: number; parent: number | null; verdict: number; title: string; category: string; asked: string;
   mean: number | null; sd: number | null; n: number; values: number[]; by: string; seconds: number;
   started: number; ended: number | null; added: number; removed: number; failure: string; expected: number;
-  setback: Promise7 | null; closed: number; policy: string; cost: number;
+  setback: Contract | null; closed: number; policy: string; cost: number | null;
 }
 export interface Fold { at: number; x: number; y: number; nodes: number[] }
 export interface Head { [key: string]: any }
@@ -35,7 +35,9 @@ export class Campaign {
   spans: number[][] = []; // [node, trial, end, seconds]
   others: Course[];
   private columns: string[];
+  choices = { asked: new Set<string>(), category: new Set<string>(), policy: new Set<string>() }; // that there are to filter by
   private below: Map<number, number[]> | null = null;
+  private rank = new Map<number, number>(); // of main's nodes among main's steps
 
   constructor(snapshot: Snapshot, public texts: Texts, public live: boolean) {
     this.name = snapshot.name;
@@ -52,11 +54,13 @@ export class Campaign {
       if (node.id === undefined) fresh = true;
       this.columns.forEach((name, i) => (node[name] = row[i]));
       this.nodes.set(node.id, node);
+      for (const key of ["asked", "category", "policy"] as const) if (node[key]) this.choices[key].add(node[key]);
     }
     if (fresh) this.order = [...this.nodes.values()].sort((a, b) => a.id - b.id);
     if (changes.rows.length) this.below = null;
     this.spans.push(...changes.spans);
     this.head = { ...this.head, ...changes.head };
+    if (changes.head.advances) this.rank = new Map(this.head.advances.map((id: number, i: number) => [id, i]));
     this.number = changes.number;
     if (changes.layout) this.place(changes as Places);
     for (const node of changes.rows.length < 50 ? changes.rows : []) this.placeForNow(this.nodes.get(node[0])!);
@@ -116,9 +120,9 @@ export class Campaign {
 
   /** How much better than the node main moved from, and the sd of that difference; null where it is not known. */
   step(id: number): { gain: number; sd: number | null; from: number } | null {
-    const advances: number[] = this.head.advances ?? [], i = advances.indexOf(id);
+    const i = this.rank.get(id) ?? 0;
     if (i < 1) return null;
-    const before = this.node(advances[i - 1]), after = this.node(id);
+    const before = this.node(this.head.advances[i - 1]), after = this.node(id);
     if (before.mean === null || after.mean === null) return null;
     const noise = this.head.noise;
     const sd = noise == null ? null : noise * Math.sqrt(1 / before.n + 1 / after.n);

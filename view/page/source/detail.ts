@@ -42,7 +42,7 @@ export class DetailPane {
       h("p", { class: "crumbs" },
         h("span", { class: `verdict v${node.verdict}` }, `${SIGN[node.verdict]} ${incumbent ? "main is here" : WORD[node.verdict]}${node.failure ? `: ${node.failure}` : ""}`),
         ` ${pad(node.id)} `, node.parent !== null && ["from ", link(node.parent, pad(node.parent))],
-        node.closed ? " · closed" : "",
+        node.closed ? " · line parked by hand" : "",
         h("button", { class: "close", "aria-label": "close the detail", onclick: () => this.state.select(null) }, "×")),
       h("h2", { dir: "auto" }, node.title),
       h("p", { class: "buttons" },
@@ -110,8 +110,8 @@ export class DetailPane {
     for (const name of ["hypothesis", "mechanism", "brief"]) if (idea[name] && idea[name] !== node.title) facts.push([name, said(idea[name])]);
     facts.push(["asked", `${node.asked}; category ${node.category}${node.policy ? `; policy ${node.policy}` : ""}`]);
     if (node.setback) {
-      const [, used, horizon, dip, most, was, paid] = node.setback;
-      facts.push(["setback contract", `${contract(node)}${paid !== null ? ` by ${pad(paid)}` : ""}: promised a dip of ${value(c, dip)} (at most ${value(c, most)}) for ${horizon} experiments; ${used} used, dip ${was === null ? "not measured" : value(c, was)}`]);
+      const [, used, horizon, dip, most, was, paid, went] = node.setback;
+      facts.push(["setback contract", `${contract(node)}${paid !== null ? ` by ${pad(paid)}` : ""}: promised a dip of ${value(c, dip)} (at most ${value(c, most)}) for ${horizon} experiments without progress; ${went} went on from it${contract(node) === "open" ? `, ${used} of ${horizon} since it last got better` : ""}; dip ${was === null ? "not measured" : value(c, was)}`]);
     }
     return h("section", {}, h("h3", {}, "The idea"), list(facts));
   }
@@ -127,8 +127,8 @@ export class DetailPane {
       facts.push([`trial ${trial.trial}`, words.filter(Boolean).join(" · ")]);
     }
     for (const call of d.calls) {
-      const tokens = (call.input_tokens ?? 0) + (call.output_tokens ?? 0);
-      facts.push([call.for, [call.backend, call.model, duration(call.seconds), tokens ? `${tokens} tokens` : "", call.dollars ? dollars(call.dollars) : "", call.failed].filter(Boolean).join(" · ")]);
+      const price = call.model ? dollars(call.dollars) : "";
+      facts.push([call.for, [call.backend, call.model, duration(call.seconds), call.tokens ? `${call.tokens} tokens` : "", price === "unknown" ? "price unknown" : price, call.failed].filter(Boolean).join(" · ")]);
     }
     return facts.length ? h("section", {}, h("h3", {}, "Trials and model calls"), list(facts)) : null;
   }
