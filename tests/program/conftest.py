@@ -83,6 +83,8 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType
     loaded: list[ModuleType] = []
 
     def fresh(name: str) -> ModuleType:
+        for shared in ("trial", "texts"):
+            monkeypatch.delitem(sys.modules, shared, raising=False)
         spec = importlib.util.spec_from_file_location(name, TASK / f"{name}.py")
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
@@ -93,10 +95,12 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType
 
     monkeypatch.setenv("RATCHETREE_DEVICE", "cpu")
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.syspath_prepend(TASK)
     yield fresh
     for module in loaded:  # a script keeps its end of the channel until it ends; pytest wants it closed
-        if getattr(module, "_run", None) and module._run.control:
-            module._run.control.close()
+        trial = getattr(module, "_trial", None)
+        if trial and trial.run and trial.run.control:
+            trial.run.control.close()
 
 
 class Parent:
@@ -137,9 +141,9 @@ def parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Parent]:
 
 @pytest.fixture
 def trial_folder(tmp_path: Path) -> Path:
-    """A folder with the two files, as a trial sees them."""
+    """A folder with the task's files, as a trial sees them."""
     folder = tmp_path / "trial"
     folder.mkdir()
-    for name in ("prepare.py", "train.py", "ratchetree.toml"):
+    for name in ("prepare.py", "trial.py", "texts.py", "train.py", "ratchetree.toml"):
         shutil.copy(TASK / name, folder)
     return folder
