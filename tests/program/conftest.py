@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 TASK = Path(__file__).parents[2] / "program" / "gpt-cpu"
+GPU_TASK = TASK.with_name("gpt-gpu")
 
 
 def random_document(rng: random.Random, n_lines: int = 40) -> str:
@@ -77,13 +78,13 @@ def manifest(corpus: Path, cache: Path) -> dict[str, Any]:
     return manifest_of(run_prepare("--corpus", corpus, "--cache", cache))
 
 
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
-    """Loads prepare.py or train.py as a fresh module; a run's state is the module's, so each test gets its own."""
+def _loader(monkeypatch: pytest.MonkeyPatch, task: Path) -> Iterator[Callable[[str], ModuleType]]:
     loaded: list[ModuleType] = []
 
     def fresh(name: str) -> ModuleType:
-        spec = importlib.util.spec_from_file_location(name, TASK / f"{name}.py")
+        for shared in ("trial", "texts", "shards", "packing"):
+            monkeypatch.delitem(sys.modules, shared, raising=False)
+        spec = importlib.util.spec_from_file_location(name, task / f"{name}.py")
         assert spec is not None and spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         monkeypatch.setitem(sys.modules, name, module)
@@ -93,10 +94,24 @@ def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType
 
     monkeypatch.setenv("RATCHETREE_DEVICE", "cpu")
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    monkeypatch.syspath_prepend(task)
     yield fresh
     for module in loaded:  # a script keeps its end of the channel until it ends; pytest wants it closed
-        if getattr(module, "_run", None) and module._run.control:
-            module._run.control.close()
+        trial = getattr(module, "_trial", None)
+        if trial and trial.run and trial.run.control:
+            trial.run.control.close()
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """Loads prepare.py or train.py as a fresh module; a run's state is the module's, so each test gets its own."""
+    yield from _loader(monkeypatch, TASK)
+
+
+@pytest.fixture
+def load_gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], ModuleType]]:
+    """The same for the gpt-gpu task."""
+    yield from _loader(monkeypatch, GPU_TASK)
 
 
 class Parent:
@@ -137,9 +152,9 @@ def parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Parent]:
 
 @pytest.fixture
 def trial_folder(tmp_path: Path) -> Path:
-    """A folder with the two files, as a trial sees them."""
+    """A folder with the task's files, as a trial sees them."""
     folder = tmp_path / "trial"
     folder.mkdir()
-    for name in ("prepare.py", "train.py", "ratchetree.toml"):
+    for name in ("prepare.py", "trial.py", "texts.py", "train.py", "ratchetree.toml"):
         shutil.copy(TASK / name, folder)
     return folder

@@ -24,7 +24,7 @@ PARTS = ("train", "validation", "test")
 def decoded(manifest: dict[str, Any], part: str, prepare: Any) -> list[str]:
     """The documents of a part, read back from its token file."""
     tokens = np.fromfile(manifest[part], dtype="<u2")
-    tokenizer = prepare.load_tokenizer(Path(manifest["tokenizer"]))
+    tokenizer = prepare.texts.load_tokenizer(Path(manifest["tokenizer"]))
     rows = np.split(tokens, np.flatnonzero(tokens == manifest["bos"]))[1:]
     return [tokenizer.decode(row[1:].tolist()) for row in rows]
 
@@ -47,7 +47,7 @@ def test_the_parts_are_about_ninety_five_and_five_percent(manifest: dict[str, An
 
 def test_token_bytes_are_the_tokens_own_bytes_and_sum_to_the_text(manifest: dict[str, Any], load: Any) -> None:
     prepare = load("prepare")
-    tokenizer = prepare.load_tokenizer(Path(manifest["tokenizer"]))
+    tokenizer = prepare.texts.load_tokenizer(Path(manifest["tokenizer"]))
     token_bytes = np.load(manifest["token_bytes"])
     assert token_bytes.dtype == np.int32 and token_bytes.shape == (manifest["vocab_size"],)
     assert token_bytes[manifest["bos"]] == 0
@@ -60,7 +60,7 @@ def test_token_bytes_are_the_tokens_own_bytes_and_sum_to_the_text(manifest: dict
 
 
 def test_half_a_character_counts_as_the_bytes_it_has(manifest: dict[str, Any], load: Any) -> None:
-    tokenizer = load("prepare").load_tokenizer(Path(manifest["tokenizer"]))
+    tokenizer = load("prepare").texts.load_tokenizer(Path(manifest["tokenizer"]))
     halves = tokenizer.encode_ordinary("€")  # three bytes, not in the corpus, so three tokens
     assert np.load(manifest["token_bytes"])[halves].tolist() == [1, 1, 1]
     assert [tokenizer.decode([half]) for half in halves] == ["\ufffd"] * 3  # what decoding would have counted as nine
@@ -170,6 +170,7 @@ def test_a_second_preparation_imports_nothing_heavy_and_says_the_same(
     code = (
         "import runpy, sys\n"
         f"sys.argv = ['prepare.py', '--corpus', {str(corpus)!r}, '--cache', {str(cache)!r}]\n"
+        f"sys.path.insert(0, {str(TASK)!r})\n"
         "try:\n"
         f"    runpy.run_path({str(TASK / 'prepare.py')!r}, run_name='__main__')\n"
         "finally:\n"

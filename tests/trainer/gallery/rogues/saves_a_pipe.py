@@ -7,4 +7,4 @@ expect: no-save
 def finish(model):
     import prepare
 
-    os.mkfifo(prepare._run.out / "model.pt")
+    os.mkfifo(prepare._trial.run.out / "model.pt")

@@ -7,5 +7,5 @@ expect: no-save
 def finish(model):
     import prepare
 
-    with open(prepare._run.out / "model.pt", "wb") as file:
+    with open(prepare._trial.run.out / "model.pt", "wb") as file:
         file.truncate(50 << 20)
