@@ -130,6 +130,8 @@ class Memory:
             self.dry = 0 if event.verdict is Verdict.KEPT else self.dry + 1
         if isinstance(event.failure, Failure):
             self.failures[event.failure.kind] = self.failures.get(event.failure.kind, 0) + 1
+        if starved:
+            self._forget(event.experiment)
         self._patched.pop(event.experiment, None)
         if event.experiment not in self._ideas:
             return
@@ -140,7 +142,6 @@ class Memory:
         improved = gained > 0  # False where there is no score (NaN)
         if starved:
             self._tried_on[parent].discard(idea.brief)
-            self._forget(event.experiment)
         for record in self._records(idea):
             record.in_flight -= 1
             if starved:

@@ -110,3 +110,15 @@ def test_the_largest_gain_of_a_kind_is_remembered() -> None:
         told.judge(node, Verdict.PARKED)
     record = told.memory.operators["refine"]
     assert (round(record.gained, 6), record.improved, record.last) == (0.1, 2, 3)
+
+
+def test_what_was_starved_of_its_machine_leaves_no_mark_on_its_idea() -> None:
+    told = Told()
+    told.plan(1, 0)
+    patch = told.write(1, ("LR = 0.1\n", "LR = 0.2\n"))
+    assert told.memory.tried_on(0) == {"b1"}
+    told.judge(1, Verdict.FAILED, Failure(kind=FailureKind.STARVED, message=""))
+    record = told.memory.brief("b1")
+    assert (record.tried, record.failed, record.in_flight, told.memory.dry) == (0, 0, 0, 0)
+    assert told.memory.tried_on(0) == frozenset()
+    assert told.memory.made(patch) == []
