@@ -51,8 +51,11 @@ _COLUMNS = {  # ours -> what the field calls it
     "seconds": ("seconds", "train_seconds", "training_seconds", "duration", "time_s", "elapsed"),
     "time": ("timestamp", "time", "date", "datetime", "started", "finished"),
 }
-_NO_METRIC = {"exp", "exp_id", "id", "iter", "iteration", "step", "steps", "num", "n", "run", "#", "params_m", "mfu"}
-_METRICS = ("val_bpb", "val_loss", "bpb", "loss", "ppl", "perplexity", "score", "metric", "value", "accuracy", "acc")
+_NO_METRIC = set("exp exp_id id iter iteration step steps num n run # params_m mfu experiment index seed trial".split())
+_METRICS = (
+    *("val_bpb", "val_loss", "bpb", "loss", "ppl", "perplexity", "score", "metric", "metric_value", "value"),
+    *("accuracy", "acc"),
+)
 _UP = re.compile(r"acc|score|reward|return|f1|auc|bleu|rouge|pass|win|throughput|speedup|sharpe|r2|iou|psnr", re.I)
 _DOWN = re.compile(r"loss|bpb|ppl|perplex|err|mse|mae|rmse|wer|cer|latency|time|seconds|cost|nll", re.I)
 _NOTHING = {"", "-", "--", "n/a", "na", "none", "null", "crash", "failed", "oom", "timeout", "error", "?"}
@@ -111,21 +114,55 @@ def read_table(text: str, findings: Findings, *, metric: str | None, direction: 
         raise WrongUse("the table is empty: give a results.tsv with a header and a row per experiment")
     header = [name.strip().lower().replace(" ", "_") for name in cells[0][1]]
     if not any(name in known for name in header for known in _COLUMNS.values()):
-        findings.guessed.append(f"the table has no header: columns taken as {', '.join(_UNNAMED)}")
-        header = _UNNAMED
+        header = _header_of([row for _, row in cells])
+        findings.guessed.append(f"the table has no header: columns taken as {', '.join(header)}")
     else:
         del cells[0]
+    if not cells:
+        raise WrongUse(f"the table has a header ({', '.join(header[:8])}) but no row: nothing was written down yet")
     at = {ours: next((header.index(n) for n in names if n in header), None) for ours, names in _COLUMNS.items()}
     column = _metric_column(header, cells, at, metric)
-    name = re.sub(r"[^A-Za-z0-9_.-]", "_", header[column])
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", _only(header, cells, "metric_name") or header[column])
     if metric is None:
         findings.guessed.append(f"the metric is the column {name!r} (--metric NAME)")
     rows = list(_rows(cells, at, column, findings))
-    which = direction or _direction(name, rows, findings)
+    which = direction or _stated(header, cells) or _direction(name, rows, findings)
     if at["status"] is None:
         rows = _statuses(rows, which)
         findings.guessed.append("there is no status column: a row is a keep if it beats all rows before it")
     return Table(metric=name if name[:1].isalpha() else f"m_{name}", direction=which, rows=tuple(rows))
+
+
+def _header_of(rows: list[list[str]]) -> list[str]:
+    """Names for the columns of a table without a header: the field's five, or by what they hold."""
+    width = max(map(len, rows))
+    if width <= len(_UNNAMED):
+        return _UNNAMED
+    names, columns = [f"column_{i + 1}" for i in range(width)], [[_at(row, i) for row in rows] for i in range(width)]
+    tests = {
+        "status": lambda cell: cell.lower() in _STATUS,
+        "commit": lambda cell: re.fullmatch(r"[0-9a-fA-F]{7,40}|HEAD.*", cell) is not None,
+        "description": lambda cell: " " in cell and _number(cell.split()[0]) is None,
+    }
+    for name, test in tests.items():
+        shares = [sum(map(test, column)) / len(rows) for column in columns]
+        best = max(range(width), key=lambda i: (shares[i], i))
+        if shares[best] > 0.5:
+            names[best] = name
+    return names
+
+
+def _only(header: list[str], cells: list[tuple[int, list[str]]], name: str) -> str:
+    """What a column says in every row; empty if it is not there or says several things."""
+    said = {_at(row, header.index(name)) for _, row in cells} if name in header else set()
+    return said.pop() if len(said) == 1 else ""
+
+
+def _stated(header: list[str], cells: list[tuple[int, list[str]]]) -> Direction | None:
+    """The direction, if a column states it."""
+    said = _only(header, cells, "metric_direction") or _only(header, cells, "direction")
+    found = re.match(r"(min|lower|down)|(?:max|higher|up)", said, re.I)
+    return None if found is None else "min" if found[1] else "max"
 
 
 def _cells(text: str, findings: Findings) -> Iterator[tuple[int, list[str]]]:

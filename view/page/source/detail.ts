@@ -63,7 +63,7 @@ export class DetailPane {
         const other = id === null || id === node.id ? null : c.nodes.get(id);
         if (other && other.mean !== null) {
           const { text, word } = against(c, other.mean, node.mean);
-          facts.push([name, h("span", { class: word }, `${text} ${word}`)]);
+          facts.push([name, h("span", { class: word }, word === "equal" ? "as good" : `${text} ${word}`)]);
         }
       }
       const step = c.step(node.id);

@@ -26,7 +26,7 @@ export function drawHead(state: State, connected: string): void {
     tile("where", "Where it went", String(judged),
       h("span", {}, sign("v2", `${SIGN[2]} ${kept} kept`), sign("v3", `${SIGN[3]} ${parked} parked`), sign("v4", `${SIGN[4]} ${failed} failed`), h("br"), said(kinds(c))), ["experiments", flying ? h("span", { class: "v1" }, `  ${SIGN[1]} ${flying} in flight`) : null]),
     tile("cost", "What it cost", d.ran > 0 ? duration(d.ran) : "not known", !(d.ran > 0) ? "the run wrote down no times and no prices" :
-      `${d.per_hour ? `${d.per_hour.toPrecision(3)} an hour · ` : ""}training ${duration(d.trained)} · ${spent(d)}${left ? ` · ${left}` : ""}`));
+      `${d.per_hour ? `${d.per_hour.toPrecision(3)} an hour · ` : ""}${d.trained ? `training ${duration(d.trained)} · ` : ""}${spent(d)}${left ? ` · ${left}` : ""}`));
   swap(byId("warnings"), warnings(state, judged).map((words) => h("li", {}, words)));
   if (!late) late = window.setTimeout(() => { late = 0; gantt(state); }, document.getElementById("slots")!.childElementCount ? 1000 : 50);
 }

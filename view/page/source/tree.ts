@@ -165,7 +165,7 @@ export class TreeView extends Plane {
     p.globalAlpha = this.state.matches(node.id) ? 1 : 0.15;
     const head = node.id === c.head.incumbent;
     if ((leaf || head) && this.kx > 56) {
-      const text = clip(p, node.title, (leaf ? this.kx : this.kx * 2) - 22), at = x + 10 + (head ? 4 : 0);
+      const text = clip(p, node.title, (leaf ? this.kx : this.kx * 2) - 32), at = x + 10 + (head ? 4 : 0);
       p.strokeStyle = this.c.panel; p.lineWidth = 4; p.lineJoin = "round"; p.strokeText(text, at, y); // a halo over the edges
       p.fillStyle = this.c.ink; p.fillText(text, at, y);
     }
