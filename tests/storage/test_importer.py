@@ -164,6 +164,24 @@ def test_columns_that_name_the_metric_and_its_direction_are_believed() -> None:
     assert (table.metric, table.direction, table.rows[0].value) == ("separation", "max", 0.9)
 
 
+def test_tables_of_a_hyperparameter_search_are_judged_by_their_best_so_far() -> None:
+    optuna = "number,value,datetime_start,duration,params_lr,params_depth,user_attrs_host,state\n"
+    optuna += "0,0.9,2026-01-01 10:00:00,0 days,0.1,4,7,COMPLETE\n1,0.95,2026-01-01 10:01:00,0 days,0.2,4,7,COMPLETE\n"
+    optuna += "2,,2026-01-01 10:02:00,0 days,0.3,4,7,FAIL\n3,0.5,2026-01-01 10:03:00,0 days,0.4,4,7,PRUNED\n"
+    optuna += "4,0.8,2026-01-01 10:04:00,0 days,0.5,4,7,COMPLETE\n"
+    table, findings = read(optuna, direction="min")
+    assert [row.status for row in table.rows] == ["keep", "discard", "crash", "discard", "keep"]
+    assert (table.metric, table.rows[1].description, table.rows[1].time) == (
+        "value",
+        "lr=0.2, depth=4",
+        "2026-01-01 10:01:00",
+    )
+    assert any("no column says what was kept" in line for line in findings.guessed)
+    mlflow = "run_id\tstatus\tmetrics.val_loss\tparams.lr\n"
+    table, _ = read(mlflow + "a\tFINISHED\t2.0\t0.1\nb\tFAILED\t\t0.2\nc\tFINISHED\t1.9\t0.3\n")
+    assert (table.metric, [row.status for row in table.rows]) == ("val_loss", ["keep", "crash", "keep"])
+
+
 def test_a_header_without_rows_is_said_to_be_that() -> None:
     with pytest.raises(WrongUse, match=r"has a header .* but no row"):
         read(HEADER)
