@@ -15,7 +15,12 @@ export class DetailPane {
   constructor(private state: State, private pane: HTMLElement, private actions: (node: Node) => HTMLElement | null) {
     state.listen((what) => { if (what === "selection" || (what === "data" && this.stale())) this.show(); });
   }
-  private stale(): boolean { return this.shown !== null && this.state.campaign.nodes.get(this.shown)?.ended == null; }
+  /** Whether what is shown has changed: it is in flight, was trained again, its line was parked, its contract went on. */
+  private stale(): boolean {
+    const node = this.shown === null ? undefined : this.state.campaign.nodes.get(this.shown);
+    return !!node && (node.ended == null || this.seen !== sign(node));
+  }
+  private seen = "";
 
   async show(): Promise<void> {
     const { campaign: c, selected } = this.state, turn = ++this.turn;
@@ -23,6 +28,7 @@ export class DetailPane {
     if (selected === null) { this.shown = null; return; }
     const node = c.node(selected), fresh = this.shown !== selected;
     this.shown = selected;
+    this.seen = sign(node);
     const rest = h("div", { class: "rest", "aria-busy": "true" }, h("p", { class: "quiet" }, "reading …"));
     if (fresh) { swap(this.pane, this.top(node), rest); this.pane.scrollTop = 0; }
     try {
@@ -182,4 +188,5 @@ export class DetailPane {
   }
 }
 
+const sign = (node: Node) => [node.verdict, node.closed, node.values.length, node.setback].join(" ");
 export const list = (facts: [string, any][]) => h("dl", {}, facts.map(([name, words]) => [h("dt", {}, name), h("dd", {}, words)]));
