@@ -117,7 +117,7 @@ export class DetailPane {
     facts.push(["asked", `${node.asked}; category ${node.category}${node.policy ? `; policy ${node.policy}` : ""}`]);
     if (node.setback) {
       const [, used, horizon, dip, most, was, paid, went] = node.setback;
-      facts.push(["setback contract", `${contract(node)}${paid !== null ? ` by ${pad(paid)}` : ""}: promised a dip of ${value(c, dip)} (at most ${value(c, most)}) for ${horizon} experiments without progress; ${went} went on from it${contract(node) === "open" ? `, ${used} of ${horizon} since it last got better` : ""}; dip ${was === null ? "not measured" : value(c, was)}`]);
+      facts.push(["setback contract", `${contract(node)}${paid !== null ? ` by ${pad(paid)}` : ""}: promised a dip of ${value(c, dip)} (at most ${value(c, most)}) for ${horizon} experiments without progress; ${went} went on from it${contract(node) === "open" ? `, ${used} of ${horizon} since it last got better` : ""}; dip ${was === null ? "not measured" : was <= 0 ? "none" : value(c, was)}`]);
     }
     return h("section", {}, h("h3", {}, "The idea"), list(facts));
   }
