@@ -26,6 +26,8 @@ _SANDBOXES = {
     "landlock": "landlock: a trial reaches no network, files or processes but its own",
     "weak": "NONE (weak): patches run with your rights; scores can be faked",
 }
+IMPORTED = "imported"
+"""The policy of a run that somebody else made: no limit of ours ended it."""
 _SHOWN = 6  # experiments in flight that are listed
 
 
@@ -113,7 +115,7 @@ def _scores(tree: Tree, chronicle: Chronicle) -> list[Fact]:
 def _counts(tree: Tree, chronicle: Chronicle, *, running: bool) -> list[Fact]:
     counts, limit = tree.counts, chronicle.settings.limits.experiments if chronicle.settings else None
     judged = tree.experiments - counts[IN_FLIGHT]
-    is_limited = limit is not None and limit >= judged
+    is_limited = limit is not None and limit >= judged and chronicle.policy != IMPORTED
     words = f"{judged:,} of {limit:,} experiments" if is_limited else count(judged, "experiment")
     words += f": ● {counts[KEPT]:,} kept, ○ {counts[PARKED]:,} parked, ✗ {counts[FAILED]:,} failed"
     rows: list[Fact] = [("done", words)]
@@ -127,9 +129,9 @@ def _counts(tree: Tree, chronicle: Chronicle, *, running: bool) -> list[Fact]:
     if len(chronicle.stages) > _SHOWN:
         rows.append(("in flight", f"and {len(chronicle.stages) - _SHOWN:,} more"))
     if chronicle.per_hour:
-        left = (
-            f"; about {duration((limit - judged) * 3600 / chronicle.per_hour)} left" if limit and limit > judged else ""
-        )
+        left = ""
+        if running and limit and limit > judged:
+            left = f"; about {duration((limit - judged) * 3600 / chronicle.per_hour)} left"
         rows.append(("pace", f"{chronicle.per_hour:.1f} experiments an hour{left}"))
     if chronicle.starved:
         rows.append(("starved", f"{count(chronicle.starved, 'trial')} void: the machine was taken from them"))

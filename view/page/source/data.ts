@@ -9,6 +9,12 @@ export interface Node {
   started: number; ended: number | null; added: number; removed: number; failure: string; expected: number;
   setback: Contract | null; closed: number; policy: string; cost: number | null;
 }
+const COLUMNS = "id,parent,verdict,title,category,asked,mean,sd,n,values,by,seconds,started,ended,added,removed,failure,expected,setback,closed,policy,cost";
+/** A row as a node. Written out, because objects whose many properties are set by name are slow ever after. */
+const nodeOf = (r: any[]): Node => ({
+  id: r[0], parent: r[1], verdict: r[2], title: r[3], category: r[4], asked: r[5], mean: r[6], sd: r[7], n: r[8], values: r[9], by: r[10], seconds: r[11],
+  started: r[12], ended: r[13], added: r[14], removed: r[15], failure: r[16], expected: r[17], setback: r[18], closed: r[19], policy: r[20], cost: r[21],
+});
 export interface Fold { at: number; x: number; y: number; nodes: number[] }
 export interface Head { [key: string]: any }
 export interface Changes {
@@ -34,14 +40,13 @@ export class Campaign {
   foldOf = new Map<number, Fold>(); // of the nodes that are folded away
   spans: number[][] = []; // [node, trial, end, seconds]
   others: Course[];
-  private columns: string[];
   choices = { asked: new Set<string>(), category: new Set<string>(), policy: new Set<string>() }; // that there are to filter by
   private below: Map<number, number[]> | null = null;
   private rank = new Map<number, number>(); // of main's nodes among main's steps
 
   constructor(snapshot: Snapshot, public texts: Texts, public live: boolean) {
     this.name = snapshot.name;
-    this.columns = snapshot.columns;
+    if (snapshot.columns.join() !== COLUMNS) throw new Error("the page and its server are of different versions: load it again");
     this.machine = snapshot.machine;
     this.others = snapshot.others ?? [];
     this.apply(snapshot);
@@ -50,10 +55,8 @@ export class Campaign {
   apply(changes: Changes): void {
     let fresh = false;
     for (const row of changes.rows) {
-      const node: any = this.nodes.get(row[0]) ?? {};
-      if (node.id === undefined) fresh = true;
-      this.columns.forEach((name, i) => (node[name] = row[i]));
-      this.nodes.set(node.id, node);
+      const known = this.nodes.get(row[0]), node = known ? Object.assign(known, nodeOf(row)) : nodeOf(row);
+      if (!known) { fresh = true; this.nodes.set(node.id, node); }
       for (const key of ["asked", "category", "policy"] as const) if (node[key]) this.choices[key].add(node[key]);
     }
     if (fresh) this.order = [...this.nodes.values()].sort((a, b) => a.id - b.id);

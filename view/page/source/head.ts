@@ -26,7 +26,7 @@ export function drawHead(state: State, connected: string): void {
     tile("where", "Where it went", String(judged),
       h("span", {}, sign("v2", `${SIGN[2]} ${kept} kept`), sign("v3", `${SIGN[3]} ${parked} parked`), sign("v4", `${SIGN[4]} ${failed} failed`), h("br"), said(kinds(c))), ["experiments", flying ? h("span", { class: "v1" }, `  ${SIGN[1]} ${flying} in flight`) : null]),
     tile("cost", "What it cost", d.ran > 0 ? duration(d.ran) : "not known", !(d.ran > 0) ? "the run wrote down no times and no prices" :
-      `${d.per_hour ? `${d.per_hour.toPrecision(3)} an hour · ` : ""}training ${duration(d.trained)} · ${spent(d)}${left ? ` · ${left}` : ""}`));
+      `${d.per_hour ? `${d.per_hour.toPrecision(3)} an hour · ` : ""}${d.trained ? `training ${duration(d.trained)} · ` : ""}${spent(d)}${left ? ` · ${left}` : ""}`));
   swap(byId("warnings"), warnings(state, judged).map((words) => h("li", {}, words)));
   if (!late) late = window.setTimeout(() => { late = 0; gantt(state); }, document.getElementById("slots")!.childElementCount ? 1000 : 50);
 }
@@ -37,7 +37,7 @@ function tile(cls: string, name: string, big: string, words: any, unit: any = nu
   return h("div", { class: `tile ${cls}` }, h("h2", {}, name), h("p", { class: "big" }, big, unit ? h("small", {}, " ", unit) : null), h("p", { class: "words" }, words));
 }
 function timeLeft(d: any, judged: number): string {
-  if (!d.running || !d.per_hour) return "";
+  if (!d.running || d.paused || !d.per_hour) return "";
   const limits = d.limits ?? {}, hours: number[] = [];
   if (limits.experiments) hours.push(Math.max(0, limits.experiments - judged) / d.per_hour);
   if (limits.hours && d.begun) hours.push(Math.max(0, limits.hours - (Date.now() / 1000 - d.begun) / 3600));
@@ -56,9 +56,10 @@ function warnings(state: State, judged: number): string[] {
   return found;
 }
 
+const ASKS: Record<string, string> = { promote: "try next", repeat: "more trials of", close: "park the line at", reopen: "reopen the line at" };
 function askedWords([ask, node, note, refused, at]: [string, number | null, string, string, number]): string {
   const when = new Date(at * 1000).toTimeString().slice(0, 5);
-  return `asked at ${when}: ${ask}${node === null ? "" : ` ${pad(node)}`}${note ? ` (${note})` : ""}; ${refused ? `refused: ${refused}` : "heard"}`;
+  return `asked at ${when}: ${ASKS[ask] ?? ask}${node === null ? "" : ` ${pad(node)}`}${note ? ` (${note})` : ""}; ${refused ? `refused: ${refused}` : "heard"}`;
 }
 /** The kinds of ideas, the most frequent first: "architecture 12 (2 kept)". */
 function kinds(c: Campaign): string {
@@ -74,7 +75,7 @@ function kinds(c: Campaign): string {
 
 /** When each slot trained, over the last stretch of the session. */
 function gantt(state: State): void {
-  const c = state.campaign, spans = c.spans.filter((s) => s[3] > 0).slice(-400), box = byId("slots");
+  const c = state.campaign, own = c.spans.filter((s) => s[2] > (c.head.begun ?? 0)), spans = (own.length ? own : c.spans).filter((s) => s[3] > 0).slice(-400), box = byId("slots");
   box.hidden = !spans.length || !c.head.slots;
   if (box.hidden) return;
   const end = Math.max(...spans.map((s) => s[2])), begin = Math.max(Math.min(...spans.map((s) => s[2] - s[3])), end - 6 * 3600), W = 600;

@@ -79,8 +79,10 @@ export abstract class Plane {
   private stamp(): boolean {
     if (!this.still) return false;
     const { image, kx, ky, tx, ty } = this.still, x = this.kx / kx, y = this.ky / ky;
-    if (x < 0.5 || x > 2) return false; // too coarse: a new one
-    this.pen.drawImage(image, this.tx - tx * x, this.ty - ty * y, this.width * x, this.height * y);
+    const [left, top, wide, high] = [this.tx - tx * x, this.ty - ty * y, this.width * x, this.height * y];
+    const across = Math.min(left + wide, this.width) - Math.max(left, 0), down = Math.min(top + high, this.height) - Math.max(top, 0);
+    if (x > 1.8 || across < 0.6 * this.width || down < 0.6 * this.height) return false; // too coarse or too little: a new one
+    this.pen.drawImage(image, left, top, wide, high);
     return true;
   }
   private moving(): void {
@@ -119,7 +121,7 @@ export abstract class Plane {
   /** Bring a place (data units) into sight. */
   reveal(x: number, y: number): void {
     if (!this.width) return; // not on the screen: it will be fitted
-    const px = x * this.kx + this.tx, py = y * this.ky + this.ty, m = 40;
+    const px = x * this.kx + this.tx, py = y * this.ky + this.ty, m = this.fitted ? 6 : 40;
     if (px < m || py < m || px > this.width - m || py > this.height - m) this.pan(this.width / 2 - px, this.height / 2 - py);
   }
 

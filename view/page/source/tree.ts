@@ -30,7 +30,10 @@ export class TreeView extends Plane {
     const [x0, y0, x1, y1] = this.bounds();
     this.kx = Math.min(this.kx, 210); this.ky = Math.min(this.ky, 40);
     this.kx = Math.max(Math.min(this.kx, this.ky * 8), 0.5);
-    this.tx = Math.max(this.margins[3], (this.width - (x1 - x0) * this.kx) / 2) - x0 * this.kx;
+    const left = this.margins[3];
+    if (this.kx > 56) this.kx = Math.max(56, Math.min(this.kx, (this.width - left - 10) / (x1 - x0 + 0.9))); // titles of the last column
+    const titles = this.kx > 56 ? 0.9 * this.kx : 0;
+    this.tx = Math.max(left, (this.width - (x1 - x0) * this.kx - titles) / 2) - x0 * this.kx;
     this.ty = (this.height - (y1 + y0) * this.ky) / 2;
   }
   /** Zoom in until titles can be read, around a node. */
@@ -165,7 +168,7 @@ export class TreeView extends Plane {
     p.globalAlpha = this.state.matches(node.id) ? 1 : 0.15;
     const head = node.id === c.head.incumbent;
     if ((leaf || head) && this.kx > 56) {
-      const text = clip(p, node.title, (leaf ? this.kx : this.kx * 2) - 22), at = x + 10 + (head ? 4 : 0);
+      const text = clip(p, node.title, (leaf ? this.kx : this.kx * 2) - 32), at = x + 10 + (head ? 4 : node.closed ? 5 : 0);
       p.strokeStyle = this.c.panel; p.lineWidth = 4; p.lineJoin = "round"; p.strokeText(text, at, y); // a halo over the edges
       p.fillStyle = this.c.ink; p.fillText(text, at, y);
     }
