@@ -12,7 +12,7 @@ from .digest import facts, history, standing, tokens_of
 from .fencing import clean, fence, one_line
 from .merging import diff
 from .prompts import fill, template
-from .replies import PlanAnswer, parse_plan
+from .replies import LONGEST_REPLY, PlanAnswer, parse_plan
 
 REPLIES = 3  # of which all but the first are corrections
 PLATEAU = 12  # experiments without a move of main after which another kind of step is asked for
@@ -57,7 +57,8 @@ class ModelPlanner:
             if isinstance(outcome, Plan):
                 return outcome
             again = said(text_block(fill(template("again"), reason=outcome.message)))
-            messages += [answered(reply) if reply.content else {"role": "assistant", "content": "(nothing)"}, again]
+            readable = reply.content and len(reply.text) <= LONGEST_REPLY  # a rogue one would be paid for again
+            messages += [answered(reply) if readable else {"role": "assistant", "content": "(nothing)"}, again]
         return outcome
 
 

@@ -91,7 +91,7 @@ def parse_plan(text: str, options: Sequence[Option], tree: Tree) -> Plan | Failu
         title=one_line(answer.title, 100) or "untitled",
         hypothesis=clean(answer.hypothesis, 1500),
         mechanism=clean(answer.mechanism, 1500),
-        category=_CATEGORY.sub("-", answer.category.lower()).strip("-")[:30] or "other",
+        category=_CATEGORY.sub("-", one_line(answer.category).lower()).strip("-")[:30] or "other",
         brief=clean(answer.brief, LONGEST_BRIEF),
         expected_change=answer.expected_change if math.isfinite(answer.expected_change) else 0.0,
         contract=SetbackContract(**answer.contract.model_dump()) if answer.contract else None,
