@@ -72,9 +72,9 @@ def _without_a_model(request: PlanRequest) -> tuple[str, Plan] | None:
 
 
 def question_text(request: PlanRequest, digest_tokens: int) -> str:
-    """The whole task as one text, for agents that have tools of their own."""
+    """The whole task as one text, for agents that have tools of their own and stand in a folder with main's files."""
     blocks = _question(request, digest_tokens, "")["content"]
-    return "\n\n".join([_instructions(request), *(str(block["text"]) for block in blocks)])
+    return "\n\n".join([_instructions(request), *(str(block["text"]) for block in blocks), fill(template("folder"))])
 
 
 def _instructions(request: PlanRequest) -> str:
