@@ -518,7 +518,7 @@ def verify(
         for problem in problems:
             typer.echo(problem.message + ("" if fix or not problem.ref else " (verify --fix puts it back)"))
     else:
-        moves = len(tree.advances) - 1
+        moves = max(0, len(tree.advances) - 1)
         typer.echo(f"journal and git tell the same story: {len(tree)} nodes, {moves} moves of main")
     if problems:
         raise typer.Exit(1)

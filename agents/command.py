@@ -306,7 +306,8 @@ class CommandPlanner:
         """A plan, or a Failure of kind no-idea."""
         begun = time.perf_counter()
         task = question_text(request, self._digest_tokens)
-        done = await self._command.do(f"{request.experiment:04d}-plan", task, None)
+        main = request.tree.node(request.tree.incumbent).commit
+        done = await self._command.do(f"{request.experiment:04d}-plan", task, main)
         remove(done.place)
         output = done.ended.output
         outcome = examined(request, parse_plan(printed.read(output).words, request.options, request.tree))

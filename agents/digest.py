@@ -1,7 +1,8 @@
 """The tree as a planner reads it: what matters most of a campaign of any size, within a budget of tokens.
 
-Every line is a fact of the journal: what was asked, what was measured, by how much it missed. Pure and deterministic;
-selection works on the tree's columns, so that 10,000 nodes cost milliseconds.
+Every line is a fact of the journal: what was asked, what was measured, by how much it missed. Of a planner's own words
+there is the hypothesis, so that results can refute it. Pure and deterministic; selection works on the tree's columns,
+so that 10,000 nodes cost milliseconds.
 """
 
 from __future__ import annotations
@@ -27,17 +28,24 @@ def tokens_of(text: str) -> int:
 
 def history(request: PlanRequest, budget: int) -> str:
     """What was tried, in at most `budget` tokens: sections in the order of their worth, each with a share; what one
-    leaves over, the next may use."""
+    leaves over, the next may use. An experiment that was told of is not told of again, but for what is open."""
     parts: list[str] = []
     left, shown = budget, set[str]()
     for share, title, lines in _SECTIONS:
         room = min(left, int(share * budget) + max(0, left - int(_rest(title) * budget)))
-        text = _fill(title, (line for line in lines(request) if line not in shown), room)
-        shown.update(text.splitlines())
+        is_open = lines in (_in_flight, _debts)
+        text = _fill(title, (line for line in lines(request) if is_open or _subject(line) not in shown), room)
+        shown.update(map(_subject, text.splitlines()))
         if text:
             parts.append(text)
             left -= tokens_of(text) + 1
     return "\n\n".join(parts) if parts else "Nothing yet: this is the first experiment."
+
+
+def _subject(line: str) -> str:
+    """The number of the experiment that a line tells of; the line itself where it begins with none."""
+    number = line.partition(" ")[0]
+    return number if number.isdigit() else line
 
 
 def _fill(title: str, lines: Iterable[str], room: int) -> str:
@@ -121,9 +129,9 @@ def _here(request: PlanRequest) -> Iterator[str]:
     tree = request.tree
     for parent in dict.fromkeys(option.expansion.node for option in request.options):
         tried = request.memory.children(parent)
-        for child in tried[-1:-13:-1]:
+        for child in [child for child in tried[-30:] if tree.node(child).verdict is not None][-1:-13:-1]:
             node = tree.node(child)
-            yield facts(node, tree, more=_because(node) if node.verdict else "")
+            yield facts(node, tree, more=_because(node))
 
 
 def _in_flight(request: PlanRequest) -> Iterator[str]:

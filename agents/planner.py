@@ -12,7 +12,7 @@ from .digest import facts, history, standing, tokens_of
 from .fencing import clean, fence, one_line
 from .merging import diff
 from .prompts import fill, template
-from .replies import PlanAnswer, parse_plan
+from .replies import LONGEST_REPLY, PlanAnswer, parse_plan
 
 REPLIES = 3  # of which all but the first are corrections
 PLATEAU = 12  # experiments without a move of main after which another kind of step is asked for
@@ -57,7 +57,8 @@ class ModelPlanner:
             if isinstance(outcome, Plan):
                 return outcome
             again = said(text_block(fill(template("again"), reason=outcome.message)))
-            messages += [answered(reply) if reply.content else {"role": "assistant", "content": "(nothing)"}, again]
+            readable = reply.content and len(reply.text) <= LONGEST_REPLY  # a rogue one would be paid for again
+            messages += [answered(reply) if readable else {"role": "assistant", "content": "(nothing)"}, again]
         return outcome
 
 
@@ -71,9 +72,9 @@ def _without_a_model(request: PlanRequest) -> tuple[str, Plan] | None:
 
 
 def question_text(request: PlanRequest, digest_tokens: int) -> str:
-    """The whole task as one text, for agents that have tools of their own."""
+    """The whole task as one text, for agents that have tools of their own and stand in a folder with main's files."""
     blocks = _question(request, digest_tokens, "")["content"]
-    return "\n\n".join([_instructions(request), *(str(block["text"]) for block in blocks)])
+    return "\n\n".join([_instructions(request), *(str(block["text"]) for block in blocks), fill(template("folder"))])
 
 
 def _instructions(request: PlanRequest) -> str:

@@ -309,8 +309,8 @@ def test_it_sees_only_what_the_user_lists(grown: Any, command: Any, monkeypatch:
 
 def test_what_it_prints_is_its_plan(grown: Any, command: Any) -> None:
     code = """
-import json
-print("thinking ...")
+import json, pathlib
+print("thinking about", pathlib.Path("prepare.py").read_text())
 print(json.dumps({"option": 1, "operator": "draft", "title": "two", "hypothesis": "", "mechanism": "", "category": "c",
                   "brief": "Set A to 2."}))
 """

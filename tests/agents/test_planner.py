@@ -176,6 +176,19 @@ def test_the_history_has_what_happened(grown: Any) -> None:
     assert "0003 failed (on 0000, c): bad news" in shown
 
 
+def test_no_experiment_is_told_of_twice_but_for_what_is_open(grown: Any) -> None:
+    contract = SetbackContract(expected_dip=0.1, max_dip=0.2, horizon=5)
+    for i in range(6):
+        grown.end(grown.begin(idea(f"t{i}", contract=contract if i == 5 else None)), loss=1.0 + i / 100)
+    grown.begin(idea("flying"), parent=1)
+    shown = history(grown.request(0), 5000)
+    assert [sum(line.startswith(f"{node:04d} ") for line in shown.splitlines()) for node in range(1, 8)] == [
+        *[1] * 5,
+        2,  # it has an open contract
+        1,
+    ]
+
+
 @pytest.mark.parametrize("budget", [500, 4000, 12_000])
 def test_the_history_of_ten_thousand_nodes_stays_within_its_budget(grown: Any, budget: int) -> None:
     for i in range(10_000):

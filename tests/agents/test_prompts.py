@@ -36,6 +36,7 @@ VALUES = {
     },
     "combine": {"source": "0012", "change": fence("-DEPTH = 4\n+DEPTH = 5", "its change")},
     "command": {"program": "Bring val_bpb down.", "editable": "train.py"},
+    "folder": {},
     "errand": {"file": "/w/.ratchetree/agents/0007-0-x/task.md"},
     "objection": {"reason": "only comments or layout differ from the parent"},
     "repair": {

@@ -153,7 +153,7 @@ def test_a_recorded_campaign_speaks_again_byte_for_byte(
 ) -> None:
     server.seconds = lambda number: 0.03 * (number % 5)  # so that experiments overtake each other
     first = prepared("first", in_flight=4)
-    assert with_server(ratchetree, server)("run", first, "--experiments", "7").code == 0
+    assert with_server(ratchetree, server)("run", first, "--experiments", "6").code == 0
     recorded = tmp_path / "recorded.db"
     shutil.copy(first / ".ratchetree" / "journal.db", recorded)
     second = prepared("second", in_flight=4)
@@ -161,10 +161,10 @@ def test_a_recorded_campaign_speaks_again_byte_for_byte(
     toml = re.sub(r'backend = "claude"', f'backend = "replay", journal = "{recorded}"', toml)
     (second / "ratchetree.toml").write_text(toml)
     git(second, "commit", "-qam", "replay")
-    said = ratchetree("run", second, "--experiments", "7")
+    said = ratchetree("run", second, "--experiments", "6")
     assert said.code == 0, said.errors
     one, two = (by_experiment(journalled(folder)) for folder in (first, second))
-    assert len(one) == 7
+    assert len(one) == 6
     assert one == two
     assert ratchetree("status", second, "--json").json["spent"]["dollars"] == 0.0
 
