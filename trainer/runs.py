@@ -175,7 +175,8 @@ class Runs:
         threads = str(len(slot.cpus)) if self._settings.budget.kind == "wall" else "1"
         environment = allowed_environment(workspace=self._workspace, scratch=confinement.scratch, run=run)
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RATCHETREE_THREADS")
-        return environment | dict.fromkeys(names, threads) | {"RATCHETREE_SEED": str(job.seed)}
+        card = {"CUDA_VISIBLE_DEVICES": slot.card} if slot.card else {}
+        return environment | dict.fromkeys(names, threads) | card | {"RATCHETREE_SEED": str(job.seed)}
 
 
 def trials_folder(workspace: Path) -> Path:

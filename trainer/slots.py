@@ -20,6 +20,7 @@ class Slot:
 
     number: int
     cpus: tuple[int, ...]
+    card: str = ""  # UUID of the card that goes with it; empty = none
 
 
 class Slots:
