@@ -93,6 +93,8 @@ def init(
     make_workspace(folder, template, slots=slots, own=own)
     where = shlex.quote(str(folder))
     typer.echo(f"{folder} is ready. Read its program.md and ratchetree.toml, then: ratchetree run {where}")
+    if task in ("gpt-gpu", "autoresearch"):
+        typer.echo(f"Bring text first: (cd {where} && python prepare.py --download 8), or name a folder in task.corpus")
 
 
 def _cards() -> int:

@@ -34,6 +34,7 @@ from .starvation import starved
 
 CALM = 0.2  # a slot whose CPUs work less than this share of the time is left alone by others
 PATIENCE = 3.0  # times the budget's seconds that a starved trial waits for that before it is run again
+_ON_A_CPU = {"RATCHETREE_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": "", "RATCHETREE_THREADS": "1", "OMP_NUM_THREADS": "1"}
 _NOTHING = Report(share=0.0, step=0, loss=None)
 _KINDS = {
     kind.value: kind
@@ -66,6 +67,7 @@ class LocalTrainer:
         self._listen = listen
         self._say = say
         self._slots = Slots(share_out(settings.trainer.slots))
+        self._beside = Slots(share_out(settings.trainer.slots)) if settings.trainer.smoke == "cpu" else None
         self._cards = cards or Keeper(None, workspace=workspace, say=say)
         self._compiled: Compiled | None = None
         self._runs: Runs
@@ -98,7 +100,7 @@ class LocalTrainer:
         if not self._trusted:
             return None
         folder = self._runs.folder(job, smoke=True)
-        async with self._slots.use(SMOKE) as slot:
+        async with (self._beside or self._slots).use(SMOKE) as slot:
             self._tell(job, "smoke", slot)
             run, log = await self._supervised(job, slot, smoke=True)
         failure = failure_of(run, log, trees=_trees(folder), unusable=self._runs.why_unusable(folder))
@@ -185,7 +187,7 @@ class LocalTrainer:
         if not cards:
             return settings
         slots = share_out(settings.trainer.slots)
-        self._slots = Slots([replace(slot, card=card.uuid) for slot, card in zip(slots, cards, strict=True)])
+        self._slots = Slots([replace(s, card=c.uuid, device=c.device) for s, c in zip(slots, cards, strict=True)])
         state = self._workspace / ".ratchetree"
         self._compiled = Compiled(state, root=root, card=cards[0].name, torch=this_machine().torch)
         self._compiled.open()
@@ -225,6 +227,8 @@ class LocalTrainer:
             learns = job.experiment == 0 and not smoke and not self._compiled.is_there
             place = spec.reply["out"] if learns else spec.env["TMPDIR"]
             spec = replace(spec, env=spec.env | self._compiled.environment(f"{place}/compiled"))
+        if smoke and self._beside is not None:  # one thread, beside a trial that has the card and the other CPUs
+            spec = replace(spec, env=spec.env | _ON_A_CPU)
         if self._settings.trainer.stop_hopeless and not smoke:
             spec = replace(spec, reference=self._reference())
         stage: Stage = "smoke" if smoke else "training"

@@ -15,7 +15,13 @@ from typing import Any
 def get_kernel(name: str, *_: Any, **__: Any) -> Any:
     """The attention that this machine has, whatever is asked for."""
     if importlib.util.find_spec("flash_attn_interface") is not None:
-        return SimpleNamespace(flash_attn_interface=importlib.import_module("flash_attn_interface"))
+        module = importlib.import_module("flash_attn_interface")
+
+        def flash(*arguments: Any, **options: Any) -> Any:
+            y = module.flash_attn_func(*arguments, **options)
+            return y[0] if isinstance(y, tuple) else y  # some releases also give the log-sums
+
+        return SimpleNamespace(flash_attn_interface=SimpleNamespace(flash_attn_func=flash))
     return SimpleNamespace(flash_attn_interface=SimpleNamespace(flash_attn_func=attention))
 
 

@@ -28,6 +28,7 @@ from ratchetree.trainer.cards.peaks import PEAKS, mfu, peak_tflops, told_flops
 from ratchetree.trainer.cards.report import report_cards
 from ratchetree.trainer.cards.sampling import Sampler, Strain, owner_check
 from ratchetree.trainer.processes import end_marked
+from ratchetree.trainer.sandbox.places import without_others
 
 ONE, TWO = fake_card(0), fake_card(1)
 
@@ -447,3 +448,10 @@ def test_only_what_the_root_compiled_is_shown_to_others(tmp_path: Path) -> None:
     other = compiled(card="A100")
     other.open()
     assert not other.is_there and not ours.is_there  # forgotten
+
+
+def test_a_trial_sees_the_device_file_of_its_own_card_and_the_drivers() -> None:
+    devices = ("/dev/nvidia0", "/dev/nvidia1", "/dev/nvidia10", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/kfd")
+    own = ("/dev/nvidia1", "/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/kfd")
+    assert without_others(devices, ("/dev/nvidia1",)) == own
+    assert without_others(devices, ()) == devices

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -21,10 +22,18 @@ from ratchetree.trainer.cards.calibration import Calibration
 from ratchetree.trainer.cards.fake import CALM, FakeDriver, fake_card
 from ratchetree.trainer.local import LocalTrainer
 
-from .test_trainers import TOKENS, Real, seed_task  # noqa: F401 - a fixture
+from .test_trainers import TASK, TOKENS, Real, seed_task  # noqa: F401 - a fixture
 
 Git = Callable[..., str]
 ONE, TWO = fake_card(0), fake_card(1)
+SMALLER = {
+    "prepare.py": {"VOCAB_SIZE = 8192 ": "VOCAB_SIZE = 1024 ", "SEQ_LEN = 2048 ": "SEQ_LEN = 128 "},
+    "train.py": {
+        "SEQ_LEN = 2048 ": "SEQ_LEN = 128 ",
+        "BIGRAMS = 65536 ": "BIGRAMS = 1024 ",
+        "DEPTH = 9 ": "DEPTH = 4 ",
+    },
+}
 # Compiles what was not compiled before, trains for a moment, and says what it was given.
 SCRIPT = """
 import json, os, time
@@ -150,6 +159,39 @@ def test_cards_are_left_alone_where_training_is_not_timed_by_the_clock(script: P
     on = OnCards(script, driver, cards="none")
     asyncio.run(on.trainer.open(on.repository.main()))
     assert driver.asked == 0
+
+
+@pytest.mark.slow
+def test_the_seed_for_cards_is_smoke_tested_trained_and_scored_on_a_cpu(
+    seed_task: Path,  # noqa: F811 - for its corpus and cache
+    git: Git,
+    monkeypatch: Any,
+) -> None:
+    """The same files, with a smaller vocabulary and shorter rows, so that the test is short."""
+    folder = seed_task.parent / "gpu"
+    shutil.copytree(TASK.with_name("gpt-gpu"), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    for name, changes in SMALLER.items():
+        text = (folder / name).read_text()
+        for old, new in changes.items():
+            assert text.count(old) == 1
+            text = text.replace(old, new)
+        (folder / name).write_text(text)
+    git(folder, "init", "-q", "-b", "main")
+    git(folder, "add", "-A")
+    git(folder, "commit", "-q", "-m", "root")
+    monkeypatch.setenv("RATCHETREE_DEVICE", "no such device")  # must not get in
+
+    async def use() -> tuple[Failure | None, TrialReport | Failure, ScoreReport | Failure]:
+        real = Real(folder, trainer={"smoke": "cpu"}, budget={"kind": "tokens", "tokens": 3000, "seconds": 120})
+        job = Job(experiment=1, trial=0, seed=1, commit=real.repository.main(), cuts=8)
+        await real.trainer.open(job.commit)
+        return await real.trainer.smoke(job), await real.trainer.train(job), await real.trainer.score(job)
+
+    smoke, report, score = asyncio.run(use())
+    assert smoke is None and isinstance(report, TrialReport), (smoke, report)
+    assert report.tokens == report.steps * 2 * 32 == 2944
+    assert isinstance(score, ScoreReport), score
+    assert 1.0 < score.value < 4.0 and score.by == "trusted" and score.cuts >= 8
 
 
 @pytest.mark.slow
