@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import math
 import os
 import re
@@ -17,13 +16,13 @@ from typing import Any
 from ..search.model import Failure, FailureKind, Machine, Progress, ScoreReport, Stage, TrialReport
 from ..search.ports import Job, ProgressListener, TreeSource
 from ..search.settings import Settings
+from .best_curve import BestCurve
 from .cards import Keeper
 from .cards.compiled import Compiled
 from .cards.peaks import mfu, told_flops
 from .cards.sampling import Strain
 from .data import Manifest, prepare
 from .failures import clean, failure_of, traceback_end
-from .hopeless import read_curve
 from .machine import this_machine
 from .pressure import busy_share, cpu_times, loops_per_second
 from .processes import MARK, RUN, Report, Run, Spec, end_marked, marked, remembered, supervise
@@ -70,6 +69,7 @@ class LocalTrainer:
         self._beside = Slots(share_out(settings.trainer.slots)) if settings.trainer.smoke == "cpu" else None
         self._cards = cards or Keeper(None, workspace=workspace, say=say)
         self._compiled: Compiled | None = None
+        self._best = BestCurve(trials_folder(workspace) / "best.tsv", settings.metric)
         self._runs: Runs
         self._level = ""  # of the sandbox
         self._speed = 0.0  # of this machine undisturbed, loops per CPU second
@@ -101,7 +101,7 @@ class LocalTrainer:
             return None
         folder = self._runs.folder(job, smoke=True)
         async with (self._beside or self._slots).use(SMOKE) as slot:
-            self._tell(job, "smoke", slot)
+            self._tell(job, "smoke", slot if self._beside is None else None)
             run, log = await self._supervised(job, slot, smoke=True)
         failure = failure_of(run, log, trees=_trees(folder), unusable=self._runs.why_unusable(folder))
         shutil.rmtree(folder / "out", ignore_errors=True)
@@ -141,7 +141,7 @@ class LocalTrainer:
         result = run.result if run is not None and isinstance(run.result, dict) else {}
         if isinstance(result.get("value"), float):
             if job.part == "validation":
-                self._remember_best(folder, result["value"])
+                self._best.offer(result["value"], folder / "curve.tsv")
             return ScoreReport(value=result["value"], leak=result["leak"], cuts=result["cuts"], sandbox=self._level)
         failure = _score_failure(result, run, log, folder)
         if failure.kind is FailureKind.BUILD and self._settings.task.scorer == "trusted-else-printed":
@@ -230,7 +230,7 @@ class LocalTrainer:
         if smoke and self._beside is not None:  # one thread, beside a trial that has the card and the other CPUs
             spec = replace(spec, env=spec.env | _ON_A_CPU)
         if self._settings.trainer.stop_hopeless and not smoke:
-            spec = replace(spec, reference=self._reference())
+            spec = replace(spec, reference=self._best.read())
         stage: Stage = "smoke" if smoke else "training"
         folder = self._runs.folder(job, smoke=smoke)
 
@@ -239,24 +239,6 @@ class LocalTrainer:
             self._tell(job, stage, slot, report)
 
         return await self._run(spec, folder, listen=listen)
-
-    def _reference(self) -> tuple[tuple[float, float], ...]:
-        """The curve of the best trial so far; empty if there is none."""
-        with contextlib.suppress(OSError, ValueError):
-            return tuple(read_curve(_read(self._best_curve())))
-        return ()
-
-    def _remember_best(self, folder: Path, value: float) -> None:
-        """Keep the curve of a trial that is better than all before it, with its score in the first line."""
-        best, loss = self._best_curve(), self._settings.metric.loss
-        with contextlib.suppress(OSError, ValueError):
-            known = best.exists() and float(_read(best).split("\t", 1)[0])
-            if known is False or loss(value) < loss(known):
-                curve = _read(folder / "curve.tsv").partition("\n")[2]
-                best.write_text(f"{value!r}\tstep\tloss\n{curve}")
-
-    def _best_curve(self) -> Path:
-        return trials_folder(self._workspace) / "best.tsv"
 
     async def _run(
         self, spec: Spec, folder: Path, *, listen: Callable[[Report], None] | None = None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import pytest
 
+from ratchetree.search.model import Metric
+from ratchetree.trainer.best_curve import BestCurve
 from ratchetree.trainer.hopeless import EXPLODED, MARGIN, SMOOTH, Watch, read_curve, smoothed
 
 FALLING = [(float(t), 8.0 - t / 20) for t in range(101)]  # 8 down to 3 in a budget of 100 s
@@ -59,3 +62,18 @@ def test_curves_are_smoothed_by_medians_of_the_past() -> None:
     assert smoothed([(float(t), float(t)) for t in range(SMOOTH)]) == [(SMOOTH - 1.0, (SMOOTH - 1) / 2)]
     assert smoothed([(0.0, 1.0)]) == []
     assert read_curve("seconds\tstep\tloss\n0.5\t1\t9.0\n1.5\t7\tnan\n")[0] == (0.5, 9.0)
+
+
+def test_the_best_trials_curve_is_kept_over_restarts_whichever_way_is_better(tmp_path: Path) -> None:
+    curve = tmp_path / "curve.tsv"
+    kept = {"min": 1.0, "max": 3.0}
+    for direction, best in kept.items():
+        file = tmp_path / direction
+        assert BestCurve(file, Metric(direction=direction)).read() == ()  # type: ignore[arg-type]
+        for value in (2.0, 1.0, 3.0, 2.5):
+            curve.write_text(f"seconds\tstep\tloss\n1.0\t1\t{value}\n")
+            BestCurve(file, Metric(direction=direction)).offer(value, curve)  # type: ignore[arg-type]
+        assert BestCurve(file, Metric(direction=direction)).read() == ((1.0, best),)  # type: ignore[arg-type]
+    file.write_text("broken")
+    BestCurve(file, Metric()).offer(9.0, tmp_path / "missing")
+    assert BestCurve(file, Metric()).read() == ()
