@@ -50,7 +50,7 @@ At = Annotated[Path, typer.Option("--dir", "-C", metavar="DIR", help="The worksp
 Id = Annotated[int, typer.Argument(metavar="ID", help="The experiment's number; 0 is the root.", min=0)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 HERE = Path()
-TASKS = ("gpt-cpu", "command")
+TASKS = ("gpt-cpu", "gpt-gpu", "autoresearch", "command")
 FORMATS = ("tsv", "json", "graphml")
 _LINES = 12  # of each kind that an import prints
 PICTURES = ("ratchet", "tree", "experiments", "hours", "dollars")
@@ -62,19 +62,42 @@ PICTURES = ("ratchet", "tree", "experiments", "hours", "dollars")
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder.")],
+    source: Annotated[
+        Path | None, typer.Argument(metavar="[SOURCE]", help="For autoresearch: a checkout of it, or its train.py.")
+    ] = None,
     task: Annotated[str, typer.Option(help=f"What is worked on: {' | '.join(TASKS)}.")] = "gpt-cpu",
 ) -> None:
     """Make a workspace: a git repository with program.md, ratchetree.toml and the task's files."""
     from importlib.resources import files
 
+    from .storage.ancestor import ancestors_script
     from .storage.workspace import make_workspace
 
     if task not in TASKS:
         raise WrongUse(f"--task {task!r} is not known; allowed: {', '.join(TASKS)}")
     cpus = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    make_workspace(folder, files("ratchetree") / "program" / task, slots=min(4, cpus))
+    slots = _cards() if task in ("gpt-gpu", "autoresearch") else min(4, cpus)
+    template = files("ratchetree") / "program" / task
+    if (task == "autoresearch") != (source is not None):
+        given = f"SOURCE {source}" if source is not None else "no SOURCE"
+        raise WrongUse(f"--task {task} with {given}: a checkout to take train.py from goes with autoresearch only")
+    own = {"train.py": ancestors_script(source, template)} if source is not None else {}
+    make_workspace(folder, template, slots=slots, own=own)
     where = shlex.quote(str(folder))
     typer.echo(f"{folder} is ready. Read its program.md and ratchetree.toml, then: ratchetree run {where}")
+    if task in ("gpt-gpu", "autoresearch"):
+        typer.echo(f"Bring text first: (cd {where} && python prepare.py --download 8), or name a folder in task.corpus")
+
+
+def _cards() -> int:
+    """How many slots there are for training on cards: one where there is none."""
+    from .trainer.cards import DriverError, nvidia
+
+    driver = nvidia.find()
+    try:
+        return max(1, len(driver.cards())) if driver is not None else 1
+    except DriverError:
+        return 1
 
 
 @app.command()

@@ -139,7 +139,7 @@ def _agents(workspace: Workspace, repository: GitRepository, settings: Settings,
         merge=merge_text,
         read_journal=lambda path: [event for _, event in SqliteJournal.read(Path(path)).events()],
         ground=Ground(
-            run=_runner(workspace),
+            run=runner(workspace),
             export=repository.export,
             folder=trees,
             guarded=Guarded(folder=workspace.folder, refs=repository.refs, carried=carried),
@@ -179,7 +179,7 @@ async def _drive(campaign: Campaign, screen: Screen, agents: Agents) -> None:
         await agents.close()
 
 
-def _runner(workspace: Workspace) -> Run:
+def runner(workspace: Workspace) -> Run:
     """Runs a command-line agent as trials are run: supervised, with a deadline, without survivors."""
     from .agents.command import Ended
     from .trainer.processes import Spec, allowed_environment, supervise
@@ -219,9 +219,17 @@ def _trainer(workspace: Workspace, repository: GitRepository, settings: Settings
         screen.note("the trainer is synthetic: scores are made up, nothing is trained")
         seconds = settings.budget.seconds
         return SyntheticTrainer(repository.sources, slots=settings.trainer.slots, seconds=seconds)
+    from .trainer.cards import Keeper, nvidia
     from .trainer.local import LocalTrainer
 
-    return LocalTrainer(settings, workspace=workspace.folder, trees=repository, listen=screen.progress, say=screen.note)
+    return LocalTrainer(
+        settings,
+        workspace=workspace.folder,
+        trees=repository,
+        listen=screen.progress,
+        say=screen.note,
+        cards=Keeper(nvidia.find(), workspace=workspace.folder, say=screen.note),
+    )
 
 
 def _check_seed(journal: SqliteJournal, seed: int | None) -> None:

@@ -282,7 +282,7 @@ class Experiments:
         outcome = life.trained[trial].outcome
         if not isinstance(outcome, Failure):
             return {"next": "score"}
-        if trial > 0 or outcome.kind is FailureKind.STARVED:
+        if trial > 0 or outcome.kind in (FailureKind.STARVED, FailureKind.HOPELESS):  # nothing there to mend
             return {"next": "judge"}
         return self._repair_or("judge", life, attempt, allowed=self.settings.agents.repairs)
 
@@ -369,6 +369,9 @@ class Experiments:
             verdict, reason = Verdict.FAILED, f"{failure.kind}: {failure.message}"
         elif max(life.trained) >= len(values):
             verdict, reason = Verdict.PARKED, f"a confirming trial failed ({life.failures[-1].kind})"
+        elif incumbent.by == "trusted" and "printed" in life.measured_by:
+            reason = "its score is what the script printed, and main's was measured: that moves nothing"
+            verdict = Verdict.PARKED
         else:
             stands = self._standing(life, incumbent)
             answer = decide(

@@ -73,6 +73,11 @@ class Life:
         outcomes = [self.scored[trial].outcome for trial in sorted(self.scored)]
         return tuple(outcome.value for outcome in outcomes if isinstance(outcome, ScoreReport))
 
+    @property
+    def measured_by(self) -> set[str]:
+        """Who found its scores: trusted, printed, synthetic."""
+        return {scored.outcome.by for scored in self.scored.values() if isinstance(scored.outcome, ScoreReport)}
+
     def _note_failure(self, outcome: object) -> None:
         if isinstance(outcome, Failure):
             self.failures.append(outcome)

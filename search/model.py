@@ -39,6 +39,7 @@ class FailureKind(StrEnum):
     OUT_OF_MEMORY = "out-of-memory"  # training ran out of memory
     NOT_FINITE = "not-finite"  # the loss or the logits are NaN or infinite
     TIMEOUT = "timeout"  # start-up or training outlived its cap
+    HOPELESS = "hopeless"  # training was ended early: its loss was far above the best trial's
     NO_SAVE = "no-save"  # training ended without a complete save
     STARVED = "starved"  # the machine was taken from the trial, again and again: it says nothing about the patch
     SCORE = "score"  # the scorer could not turn what was saved into a number
@@ -253,6 +254,11 @@ class TrialReport:
     wait_share: float = 0.0  # of its working time that it waited for a CPU
     steal_share: float = 0.0  # of the clock's time that the host of a virtual machine gave to others
     speed: float | None = None  # of its CPU, as a share of the undisturbed machine's
+    card: str = ""  # name and UUID of the graphics card that was its own; empty = none
+    card_memory_mb: float = 0.0  # most that was in use on it
+    card_clock: float | None = None  # of its multiprocessors, on average, as a share of the most they reach
+    card_speed: float | None = None  # at the last calibration, as a share of the card's best
+    mfu: float | None = None  # model FLOP/s as the script counts them, as a share of the card's peak; shown only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

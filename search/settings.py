@@ -29,7 +29,7 @@ class TaskSettings(_Table):
     editable: tuple[str, ...] = Field(default=("train.py",), min_length=1)
     command: tuple[str, ...] = Field(default=("python", "train.py"), min_length=1)
     metric: MetricSettings = MetricSettings()
-    scorer: Literal["trusted", "printed"] = "trusted"
+    scorer: Literal["trusted", "printed", "trusted-else-printed"] = "trusted"
     corpus: str = ""  # a folder of .txt, .jsonl or .parquet files; empty = the task's own default
 
     @field_validator("editable")
@@ -135,6 +135,10 @@ class TrainerSettings(_Table):
     weights_mb: int = Field(default=1024, ge=1)  # of what a trial saves
     score_seconds: int = Field(default=600, ge=1)  # a model that answers more slowly has no score
     sandbox: Literal["auto", "bubblewrap", "landlock", "weak"] = "auto"  # weak = none: say so to accept it
+    cards: Literal["auto", "none"] = "auto"  # auto: with a wall budget a card for each slot, where there are cards
+    smoke: Literal["slot", "cpu"] = "slot"  # cpu: smoke runs take no slot and no card; the script must run on a CPU
+    calibrate_every: int = Field(default=10, ge=0)  # trials of a slot between two measurements of its card; 0 = never
+    stop_hopeless: bool = False  # end a trial early whose loss is far above the best trial's at the same time
     readable: tuple[str, ...] = ()  # further absolute paths that a trial may read
     starvation: bool = True  # whether a trial whose machine was taken from it is void and run again
 

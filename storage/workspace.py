@@ -6,8 +6,10 @@ import os
 import re
 import subprocess
 import tomllib
+from collections.abc import Mapping
 from importlib.resources.abc import Traversable
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from ..search.errors import RatchetreeError, WrongUse
@@ -113,9 +115,11 @@ class Workspace:
             raise WrongUse(f"{path} is not UTF-8 text ({error.reason})") from error
 
 
-def make_workspace(folder: Path, template: Traversable, *, slots: int) -> None:
-    """Fill the new or empty folder with the template's files and commit them to main. Raises WrongUse if it is in
-    use."""
+def make_workspace(
+    folder: Path, template: Traversable, *, slots: int, own: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Fill the new or empty folder with the template's files and commit them to main. own: texts of files that the
+    user brings, by name. Raises WrongUse if it is in use."""
     check_git()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise WrongUse(f"{folder} exists and is not an empty folder: give a new one")
@@ -126,6 +130,8 @@ def make_workspace(folder: Path, template: Traversable, *, slots: int) -> None:
             if source.name == "ratchetree.toml":
                 text = re.sub(r"(?m)^slots(\s*)=(\s*)\d+", rf"slots\g<1>=\g<2>{slots}", text)
             (folder / source.name).write_text(text, encoding="utf-8")
+    for name, text in own.items():
+        (folder / name).write_text(text, encoding="utf-8")
     git_in(folder, "init", "--quiet", "--initial-branch=main")
     git_in(folder, "add", "--all")
     git_in(folder, "commit", "--quiet", "--message", f"A workspace for the task {template.name}")

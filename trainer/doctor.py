@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..search.errors import RatchetreeError
+from .cards import nvidia
+from .cards.report import report_cards
 from .machine import this_machine
 from .processes import MARK, Spec, allowed_environment, end_marked, supervise
 from .sandbox import BACKENDS
@@ -46,6 +48,8 @@ def examine(folder: Path) -> Iterator[Check]:
     cores = f"{machine.cpus} x {machine.cpu}, {machine.memory_gb:.0f} GB, {machine.system}, Python {machine.python}"
     yield Check(name="machine", works=True, says=cores)
     yield Check(name="gpu", works=bool(machine.gpu), says=machine.gpu or "none found", needed=False)
+    for works, says in report_cards(nvidia.find(), seen=machine.gpu):
+        yield Check(name="card", works=works, says=says, needed=False)
     yield _disk(folder)
     yield _imports("torch", needed=True)
     yield _imports("tiktoken", needed=True)

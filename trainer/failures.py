@@ -44,6 +44,9 @@ def failure_of(
     if run.reason == "memory":
         message = f"used more memory than allowed ({run.peak_memory_mb:.0f} MB)"
         return Failure(kind=FailureKind.OUT_OF_MEMORY, message=message, detail=detail)
+    if run.reason == "hopeless":
+        kind = FailureKind.NOT_FINITE if run.hopeless.startswith("not-finite:") else FailureKind.HOPELESS
+        return Failure(kind=kind, message=run.hopeless, detail=_last_lines(text))
     if run.reason == "startup":
         message = f"start-up took longer than {run.startup_seconds:.0f} s: no data was asked for"
         return Failure(kind=FailureKind.TIMEOUT, message=message, detail=detail)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import os
 import re
 import shutil
 import statistics
@@ -15,11 +17,16 @@ from ..search.model import Failure, FailureKind, Machine, Progress, ScoreReport,
 from ..search.plain_text import without_controls
 from ..search.ports import Job, ProgressListener, TreeSource
 from ..search.settings import Settings
+from .best_curve import BestCurve
+from .cards import Keeper
+from .cards.compiled import Compiled
+from .cards.peaks import mfu, told_flops
+from .cards.sampling import Strain
 from .data import Manifest, prepare
 from .failures import failure_of, traceback_end
 from .machine import this_machine
 from .pressure import busy_share, cpu_times, loops_per_second
-from .processes import MARK, Report, Run, Spec, end_marked, marked, remembered, supervise
+from .processes import MARK, RUN, Report, Run, Spec, end_marked, marked, remembered, supervise
 from .runs import Runs, module_of, trials_folder
 from .sandbox import TREE, choose
 from .slots import SCORE, SMOKE, TRAIN, Slot, Slots, share_out
@@ -29,6 +36,7 @@ CALM = 0.2  # a slot whose CPUs work less than this share of the time is left al
 PATIENCE = (0.0, 3.0, 30.0)
 """Times the budget's seconds that a trial waits for that, by how often it was starved before. The last wait is long,
 because it is the trial's last chance and neighbours come in batches."""
+_ON_A_CPU = {"RATCHETREE_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": "", "RATCHETREE_THREADS": "1", "OMP_NUM_THREADS": "1"}
 _NOTHING = Report(share=0.0, step=0, loss=None)
 _KINDS = {
     kind.value: kind
@@ -53,6 +61,7 @@ class LocalTrainer:
         trees: TreeSource,
         listen: ProgressListener,
         say: Callable[[str], None],
+        cards: Keeper | None = None,
     ) -> None:
         self._settings = settings
         self._workspace = workspace
@@ -60,10 +69,14 @@ class LocalTrainer:
         self._listen = listen
         self._say = say
         self._slots = Slots(share_out(settings.trainer.slots))
+        self._beside = Slots(share_out(settings.trainer.slots)) if settings.trainer.smoke == "cpu" else None
+        self._cards = cards or Keeper(None, workspace=workspace, say=say)
+        self._compiled: Compiled | None = None
+        self._best = BestCurve(trials_folder(workspace) / "best.tsv", settings.metric)
         self._runs: Runs
         self._level = ""  # of the sandbox
         self._speed = 0.0  # of this machine undisturbed, loops per CPU second
-        self._trusted = settings.task.scorer == "trusted"
+        self._trusted = settings.task.scorer != "printed"
         if self._trusted:
             module_of(settings.task.command)
 
@@ -78,10 +91,9 @@ class LocalTrainer:
         self._level = sandbox.level
         if self._level == "weak":
             self._say("NO SANDBOX: patches run with your rights and can read your files; scores can be faked")
+        settings = self._lease_cards(root)
         manifest = await self._prepare(root) if self._trusted else None
-        self._runs = Runs(
-            self._settings, workspace=self._workspace, trees=self._trees, sandbox=sandbox, manifest=manifest
-        )
+        self._runs = Runs(settings, workspace=self._workspace, trees=self._trees, sandbox=sandbox, manifest=manifest)
         self._speed = max(statistics.median(loops_per_second() for _ in range(5)), self._speed)
         data = manifest.content if manifest else ""
         return replace(this_machine(), data=data, sandbox=self._level)
@@ -91,8 +103,8 @@ class LocalTrainer:
         if not self._trusted:
             return None
         folder = self._runs.folder(job, smoke=True)
-        async with self._slots.use(SMOKE) as slot:
-            self._tell(job, "smoke", slot)
+        async with (self._beside or self._slots).use(SMOKE) as slot:
+            self._tell(job, "smoke", slot if self._beside is None else None)
             run, log = await self._supervised(job, slot, smoke=True)
         failure = failure_of(run, log, trees=_trees(folder), unusable=self._runs.why_unusable(folder))
         shutil.rmtree(folder / "out", ignore_errors=True)
@@ -102,14 +114,18 @@ class LocalTrainer:
         """One trial inside the budget; the saved weights stay until `score`."""
         folder = self._runs.folder(job)
         self._tell(job, "waiting")
+        strain = Strain()
         async with self._slots.use(TRAIN) as slot:
             run = remembered(self._runs.ended(job), self._runs.key(job))
             log = _read(folder / "log.txt") if run else ""
             if run is None:
                 await self._wait_for_calm(job, slot)
+                void = await self._ready(slot)
+                if void is not None:
+                    return void
                 self._tell(job, "starting", slot)
-                run, log = await self._supervised(job, slot, smoke=False)
-        outcome = self._outcome(run, log, folder)
+                run, log, strain = await self._watched(job, slot)
+        outcome = self._outcome(run, log, folder, slot=slot, strain=strain)
         if isinstance(outcome, Failure) and outcome.kind is FailureKind.STARVED:
             self._say(f"{job.experiment:04d}, trial {job.trial}, is void: {outcome.message}")
         if isinstance(outcome, Failure):
@@ -127,8 +143,14 @@ class LocalTrainer:
             run, log = await self._run(spec, folder)
         result = run.result if run is not None and isinstance(run.result, dict) else {}
         if isinstance(result.get("value"), float):
+            if job.part == "validation":
+                self._best.offer(result["value"], folder / "curve.tsv")
             return ScoreReport(value=result["value"], leak=result["leak"], cuts=result["cuts"], sandbox=self._level)
-        return _score_failure(result, run, log, folder)
+        failure = _score_failure(result, run, log, folder)
+        if failure.kind is FailureKind.BUILD and self._settings.task.scorer == "trusted-else-printed":
+            printed = _printed_score(folder / "log.txt", self._settings.metric.name, sandbox=self._level)
+            return printed if isinstance(printed, ScoreReport) and math.isfinite(printed.value) else failure
+        return failure
 
     def discard(self, job: Job) -> None:
         """Delete the saved weights, and the report, which is journalled."""
@@ -136,7 +158,8 @@ class LocalTrainer:
         self._runs.ended(job).unlink(missing_ok=True)
 
     async def close(self) -> None:
-        """Nothing is left to end: every run ends with the step that waits for it."""
+        """Give the cards back. Nothing is left to end: every run ends with the step that waits for it."""
+        self._cards.close()
 
     # -- how ------------------------------------------------------------------------------------------------------
 
@@ -158,11 +181,67 @@ class LocalTrainer:
         shutil.rmtree(folder, ignore_errors=True)
         return manifest
 
-    async def _supervised(self, job: Job, slot: Slot, *, smoke: bool) -> tuple[Run | None, str]:
+    def _lease_cards(self, root: str) -> Settings:
+        """A card for each slot where training is timed by the clock and there are cards. The settings with what trials
+        may read besides. Raises WrongUse."""
+        settings = self._settings
+        wanted = settings.budget.kind == "wall" and settings.trainer.cards == "auto"
+        cards = self._cards.open(settings.trainer.slots, os.environ) if wanted else []
+        if not cards:
+            return settings
+        slots = share_out(settings.trainer.slots)
+        self._slots = Slots([replace(s, card=c.uuid, device=c.device) for s, c in zip(slots, cards, strict=True)])
+        state = self._workspace / ".ratchetree"
+        self._compiled = Compiled(state, root=root, card=cards[0].name, torch=this_machine().torch)
+        self._compiled.open()
+        readable = (*settings.trainer.readable, str(self._compiled.folder))
+        return settings.model_copy(update={"trainer": settings.trainer.model_copy(update={"readable": readable})})
+
+    async def _ready(self, slot: Slot) -> Failure | None:
+        every = self._settings.trainer.calibrate_every
+        void = await self._cards.ready(slot.card, calibrate_every=every) if slot.card else None
+        if void is not None:
+            self._say(void.message)
+        return void
+
+    async def _watched(self, job: Job, slot: Slot) -> tuple[Run | None, str, Strain]:
+        """A trial, its output, and what its card did meanwhile."""
+        name = self._runs.folder(job).name
+        async with self._cards.watched(slot.card, (RUN, name)) as sampler:
+
+            def clock_runs() -> None:
+                if sampler is not None:
+                    sampler.training = True
+
+            run, log = await self._supervised(job, slot, smoke=False, heard=clock_runs)
+        if slot.card and (left := await self._cards.empty(slot.card)) is not None:
+            self._say(f"after trial {name} its card is not empty: {left}")
+        if self._compiled is not None and job.experiment == 0 and not self._compiled.is_there:
+            self._compiled.take(self._runs.folder(job) / "out" / "compiled")
+        return run, log, sampler.strain() if sampler is not None else Strain()
+
+    async def _supervised(
+        self, job: Job, slot: Slot, *, smoke: bool, heard: Callable[[], None] = lambda: None
+    ) -> tuple[Run | None, str]:
         spec = self._runs.training(job, slot, smoke=smoke)
+        if (
+            self._compiled is not None
+        ):  # only what the root compiled is shown to others, so it leaves that where we look
+            learns = job.experiment == 0 and not smoke and not self._compiled.is_there
+            place = spec.reply["out"] if learns else spec.env["TMPDIR"]
+            spec = replace(spec, env=spec.env | self._compiled.environment(f"{place}/compiled"))
+        if smoke and self._beside is not None:  # one thread, beside a trial that has the card and the other CPUs
+            spec = replace(spec, env=spec.env | _ON_A_CPU)
+        if self._settings.trainer.stop_hopeless and not smoke:
+            spec = replace(spec, reference=self._best.read())
         stage: Stage = "smoke" if smoke else "training"
         folder = self._runs.folder(job, smoke=smoke)
-        return await self._run(spec, folder, listen=lambda report: self._tell(job, stage, slot, report))
+
+        def listen(report: Report) -> None:
+            heard()
+            self._tell(job, stage, slot, report)
+
+        return await self._run(spec, folder, listen=listen)
 
     async def _run(
         self, spec: Spec, folder: Path, *, listen: Callable[[Report], None] | None = None
@@ -174,18 +253,18 @@ class LocalTrainer:
             for name in ("tree", "scratch", "scratch-2"):
                 shutil.rmtree(folder / name, ignore_errors=True)
 
-    def _outcome(self, run: Run | None, log: str, folder: Path) -> TrialReport | Failure:
+    def _outcome(self, run: Run | None, log: str, folder: Path, *, slot: Slot, strain: Strain) -> TrialReport | Failure:
         unusable = self._runs.why_unusable(folder) if self._trusted else None
         kind = self._settings.budget.kind
         if run is not None and self._settings.trainer.starvation:
-            void = starved(run, kind=kind, reference=self._speed)
+            void = starved(run, kind=kind, reference=self._speed, card=strain.complaints())
             if void is not None:
                 return void
         failure = failure_of(run, log, trees=_trees(folder), unusable=unusable, prints=not self._trusted)
         if failure is not None:
             return failure
         assert run is not None
-        return TrialReport(
+        report = TrialReport(
             startup_seconds=run.startup_seconds,
             train_seconds=run.train_seconds,
             cpu_seconds=run.cpu_seconds,
@@ -197,6 +276,24 @@ class LocalTrainer:
             wait_share=run.wait_share,
             steal_share=run.steal_share,
             speed=round(run.loops_per_second / self._speed, 3) if self._speed else None,
+        )
+        return self._on_its_card(report, log, slot, strain)
+
+    def _on_its_card(self, report: TrialReport, log: str, slot: Slot, strain: Strain) -> TrialReport:
+        """The report with what is known of the card, if there was one."""
+        card = self._cards.card(slot.card)
+        if card is None:
+            return report
+        used = mfu(
+            name=card.name, tokens=report.tokens, seconds=report.train_seconds, flops_per_token=told_flops(clean(log))
+        )
+        return replace(
+            report,
+            card=f"{card.name} {card.uuid}",
+            card_memory_mb=round(strain.memory_mb),
+            card_clock=round(strain.clock_share, 3) if strain.samples else None,
+            card_speed=speed if (speed := self._cards.speed(card.uuid)) is None else round(speed, 4),
+            mfu=None if used is None else round(used, 4),
         )
 
     async def _wait_for_calm(self, job: Job, slot: Slot) -> None:

@@ -48,13 +48,16 @@ class Spec:
     reply: dict[str, Any] = field(default_factory=dict)  # what is said with the data
     ended: str = ""  # file for the report, should nobody be there to hear it; empty = none
     key: str = ""  # what the run is, stored with that report
+    reference: tuple[tuple[float, float], ...] | None = (
+        None  # end it early if hopeless against this curve; None = never
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """How a supervised run ended."""
 
-    reason: str  # exit, startup, deadline, wall, memory, processes, disk
+    reason: str  # exit, startup, deadline, wall, memory, processes, disk, hopeless
     exit_code: int | None  # negative: killed by that signal
     startup_seconds: float
     train_seconds: float
@@ -68,6 +71,7 @@ class Run:
     wait_share: float = 0.0  # of its working time that it waited for a CPU
     steal_share: float = 0.0  # of the clock's time that the host gave to others
     loops_per_second: float = 0.0  # of its CPU's calibration, the lower of two
+    hopeless: str = ""  # why it was ended early
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

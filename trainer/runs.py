@@ -48,7 +48,7 @@ class Runs:
         """A trial, or the seconds-long run before it, ready to be started."""
         folder = self.folder(job, smoke=smoke)
         self._lay_out(job, folder)
-        confinement = self._sandbox.confine(self._cell(folder))
+        confinement = self._sandbox.confine(self._cell(folder, slot))
         budget = self._settings.budget
         caps = {"wall": budget.seconds, "cpu": STALLED * budget.seconds + 60, "tokens": budget.seconds}
         return Spec(
@@ -86,7 +86,7 @@ class Runs:
         servers = []
         for name in ("scratch", "scratch-2"):  # what one process leaves there must not reach the other
             (folder / name).mkdir(exist_ok=True)
-            cell = self._cell(folder, readable=(str(weights), str(_SERVER)), scratch=name)
+            cell = self._cell(folder, slot, readable=(str(weights), str(_SERVER)), scratch=name)
             confinement = self._sandbox.confine(cell)
             environment = self._environment(job, confinement, slot, run=folder.name)
             servers.append({"confinement": confinement.as_json(), "environment": environment})
@@ -158,7 +158,7 @@ class Runs:
         for name in ("out", "scratch"):
             (folder / name).mkdir(exist_ok=True)
 
-    def _cell(self, folder: Path, *, readable: tuple[str, ...] = (), scratch: str = "scratch") -> Cell:
+    def _cell(self, folder: Path, slot: Slot, *, readable: tuple[str, ...] = (), scratch: str = "scratch") -> Cell:
         """A run that is given something to read beyond its tree is asked about it, and saves nothing."""
         return Cell(
             tree=str(folder / "tree"),
@@ -168,6 +168,7 @@ class Runs:
             hidden=self._manifest.hidden if self._manifest else (),
             file_mb=2 * self._settings.trainer.weights_mb,
             gpu=self._settings.budget.kind == "wall",
+            devices=(slot.device,) if slot.device else (),
         )
 
     def _environment(self, job: Job, confinement: Confinement, slot: Slot, *, run: str) -> dict[str, str]:
@@ -175,7 +176,8 @@ class Runs:
         threads = str(len(slot.cpus)) if self._settings.budget.kind == "wall" else "1"
         environment = allowed_environment(workspace=self._workspace, scratch=confinement.scratch, run=run)
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RATCHETREE_THREADS")
-        return environment | dict.fromkeys(names, threads) | {"RATCHETREE_SEED": str(job.seed)}
+        card = {"CUDA_VISIBLE_DEVICES": slot.card} if slot.card else {}
+        return environment | dict.fromkeys(names, threads) | card | {"RATCHETREE_SEED": str(job.seed)}
 
 
 def trials_folder(workspace: Path) -> Path:

@@ -20,6 +20,8 @@ class Slot:
 
     number: int
     cpus: tuple[int, ...]
+    card: str = ""  # UUID of the card that goes with it; empty = none
+    device: str = ""  # and its device file
 
 
 class Slots:

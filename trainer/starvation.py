@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..search.model import Failure, FailureKind
@@ -27,8 +28,9 @@ LEAST_SECONDS = 2.0
 """What a shorter run waited says nothing."""
 
 
-def starved(run: Run, *, kind: str, reference: float) -> Failure | None:
-    """A Failure of kind starved, or None. reference: loops per CPU second of the undisturbed machine; 0 = not known."""
+def starved(run: Run, *, kind: str, reference: float, card: Sequence[str] = ()) -> Failure | None:
+    """A Failure of kind starved, or None. reference: loops per CPU second of the undisturbed machine; 0 = not known;
+    card: what is wrong with what its card did meanwhile, in words."""
     tolerance = TOLERANCES.get(kind)
     if tolerance is None or run.train_seconds < LEAST_SECONDS:
         return None
@@ -40,4 +42,6 @@ def starved(run: Run, *, kind: str, reference: float) -> Failure | None:
         found.append(f"the host took {run.steal_share:.0%} of the time (at most {tolerance.steal:.0%})")
     if speed < tolerance.speed:
         found.append(f"the CPU ran at {speed:.0%} of its speed (at least {tolerance.speed:.0%})")
+    if kind == "wall":
+        found += card
     return Failure(kind=FailureKind.STARVED, message="; ".join(found)) if found else None

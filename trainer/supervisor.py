@@ -28,10 +28,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from . import confine, pressure
+    from . import confine, hopeless, pressure
 else:  # it is started by its path, without the package
     sys.path.insert(0, str(Path(__file__).parent))
     import confine
+    import hopeless
     import pressure
 
 POLL_SECONDS = 0.05
@@ -72,10 +73,13 @@ class Supervisor:
         self.speeds: list[float] = []  # loops per CPU second, when the clock began and at the end
         self._line = b""
         self._control_text = b""
+        reference = spec["reference"]
+        self._watcher = None if reference is None else hopeless.Watch(reference, spec["amount"])
+        self.hopeless = ""  # why it was ended early
 
     def run(self) -> str:
         """Start the command and stay with it; why it ended: exit, startup, deadline, wall, memory, processes, disk,
-        abandoned."""
+        hopeless, abandoned."""
         confine.become_subreaper()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         output, output_end = os.pipe()
@@ -126,6 +130,7 @@ class Supervisor:
             "tokens": self.tokens,
             "result": self.result,
             "clock_started": began is not None,
+            "hopeless": self.hopeless,
             "last_loss": self.curve[-1][2] if self.curve and abs(self.curve[-1][2]) != float("inf") else None,
         }
 
@@ -148,6 +153,8 @@ class Supervisor:
         self._measure(pids)
         if self.exit_code is not None:
             return "exit"
+        if self.hopeless:
+            return "hopeless"
         if self.peak_mb > self.spec["memory_mb"]:
             return "memory"
         if self.processes > self.spec["processes"]:
@@ -261,6 +268,8 @@ class Supervisor:
     def _add_point(self, step: int, loss: float) -> None:
         began = self.clock_began if self.clock_began is not None else self.began
         self._seen += 1
+        if self._watcher is not None and self.clock_began is not None:
+            self.hopeless = self.hopeless or self._watcher.add(time.monotonic() - began, loss) or ""
         if self._seen % self._stride == 0 and loss == loss:
             self.curve.append((round(time.monotonic() - began, 2), step, loss))
         if len(self.curve) > CURVE_POINTS:

@@ -149,7 +149,20 @@ def _training(report: TrialReport | None) -> list[Fact]:
         work += f", {report.tokens / report.train_seconds:,.0f} tokens/s"
     if report.last_loss is not None:
         work += f", last training loss {report.last_loss:.4f}"
-    return [("training", words), ("", work)]
+    return [("training", words), ("", work), *_card(report)]
+
+
+def _card(report: TrialReport) -> list[Fact]:
+    if not report.card:
+        return []
+    words = [report.card, f"{report.card_memory_mb / 1024:.1f} GB used"]
+    for value, name in (
+        (report.mfu, "MFU"),
+        (report.card_clock, "of its top clock"),
+        (report.card_speed, "of its best"),
+    ):
+        words += [f"{value:.1%} {name}"] if value is not None else []
+    return [("card", ", ".join(words))]
 
 
 def _failure(node: Node) -> list[Fact]:

@@ -17,6 +17,7 @@ from .setbacks import setback
 
 _SCORERS = {
     "trusted": "trusted: a separate process measures what training saved",
+    "trusted-else-printed": "trusted: a separate process measures what training saved; self-reported where it cannot",
     "printed": "self-reported: the numbers are what the user's own command printed; nothing checked them",
     "synthetic": "synthetic: the numbers come from a landscape; nothing was trained",
 }

@@ -11,6 +11,7 @@ import functools
 import json
 import math
 import os
+import shutil
 import socket
 import sys
 import tempfile
@@ -101,6 +102,7 @@ class Trial:
     @functools.cached_property
     def task(self) -> Task:
         """Made when it is first asked for, because choosing a device takes torch."""
+        _unpack_compiled()
         import torch
 
         device = os.environ.get("RATCHETREE_DEVICE")
@@ -177,6 +179,13 @@ class Trial:
             val_bpb = own_evaluation(model, run.manifest, self.task)
             run.started += run.clock() - before  # looking at oneself is not training
             print(f"saved {target}\nval_bpb: {val_bpb:.6f} (self-reported: from this process, not from the scorer)")
+
+
+def _unpack_compiled() -> None:
+    """A copy of its own of what the campaign's root compiled on this kind of card, where the compiler looks for it."""
+    snapshot, place = os.environ.get("RATCHETREE_COMPILED"), os.environ.get("TORCHINDUCTOR_CACHE_DIR")
+    if snapshot and place and not Path(place).exists():
+        shutil.copytree(snapshot, place)
 
 
 def _ask(control: socket.socket) -> Run:

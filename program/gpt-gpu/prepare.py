@@ -45,7 +45,7 @@ VALIDATION_SHARD = 6542  # pinned
 TEST_SHARD = 6541  # sealed: for the final claim, never seen in the search
 
 TRAIN_TOKENS = 800_000_000  # more than a trial on one card can read
-HELD_OUT_ROWS = 1024  # of SEQ_LEN tokens, in validation and in test each: 2.1 M tokens
+HELD_OUT_ROWS = 512  # of SEQ_LEN tokens, in validation and in test each: 1 M tokens, which every trial pays for
 HELD_OUT_SHARE = 0.05  # of the documents that go to validation, and as many to test, where no shard is pinned
 TOKENIZER_BYTES = 400_000_000  # of the training text that the tokenizer is learned from
 COPIED_SHARE = 0.5  # a held-out document with more of its lines than this in train is dropped as a copy
@@ -174,7 +174,7 @@ def _write(source: Source, folder: Path, *, hidden: Path) -> None:
     ranks = texts.train_tokenizer(_sample(source, held_out), VOCAB_SIZE)
     tokenizer, lengths = texts.encoding_of(ranks, BOS), texts.bytes_per_token(ranks, VOCAB_SIZE)
     wanted = held_out["validation"].lines | held_out["test"].lines
-    written = _write_train(source, tokenizer, folder, wanted)
+    written = _write_train(source, tokenizer, folder, wanted, lengths)
     facts: dict[str, Any] = {"vocab_size": VOCAB_SIZE, "seq_len": SEQ_LEN, "bos": BOS, "hidden": [str(hidden)]}
     facts |= {"train_tokens": written.tokens, "train_documents": written.documents}
     digest = hashlib.sha256(lengths.tobytes() + written.digest)
@@ -231,7 +231,7 @@ class Written:
     known: set[int]  # hashes of all its documents
 
 
-def _write_train(source: Source, tokenizer: Any, folder: Path, wanted: set[int]) -> Written:
+def _write_train(source: Source, tokenizer: Any, folder: Path, wanted: set[int], lengths: np.ndarray) -> Written:
     import numpy as np
 
     buckets = [(folder / f"bucket-{i}").open("wb+") for i in range(BUCKETS)]
@@ -262,6 +262,8 @@ def _write_train(source: Source, tokenizer: Any, folder: Path, wanted: set[int])
         raise CorpusError("there is no training text: every file in the folder is a held-out shard")
     tokens, hashed = 0, hashlib.sha256()
     with (folder / "train.bin").open("wb") as file:
+        # First how many bytes each token has, so that a script can print bits per byte; documents begin after that.
+        file.write(lengths.astype("<u2").tobytes())
         for number, bucket in enumerate(buckets):
             bucket.seek(0)
             piece = _mixed(np.frombuffer(bucket.read(), dtype="<u2"), number)
@@ -341,6 +343,18 @@ def __getattr__(name: str) -> Any:
     if name == "task":
         return _trial.task
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def token_bytes() -> np.ndarray:
+    """int32 [VOCAB_SIZE]: the bytes of each token, 0 for the separator. The clock must run: they come with the data."""
+    import numpy as np
+
+    return _trial.start().tokens[:VOCAB_SIZE].astype(np.int32)
+
+
+def training_tokens() -> int:
+    """So many there are."""
+    return len(_trial.start().tokens) - VOCAB_SIZE
 
 
 def train_batches(rows: int, length: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:

@@ -158,6 +158,7 @@ class Attention(nn.Module):
         q, k = (norm(rotate(y, cos, sin)) * QK_SCALE for y in (q, k))
         if self.flash is not None:
             y = self.flash(q, k, v, causal=True, window_size=(self.window - 1, 0))
+            y = y[0] if isinstance(y, tuple) else y  # some releases also give the log-sums
         elif self.mask is not None:
             y = flexible_attention(q, k, v, self.mask)
         else:

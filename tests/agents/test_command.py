@@ -15,7 +15,7 @@ import pytest
 
 from ratchetree.agents.command import Command, CommandCoder, CommandPlanner, Ground
 from ratchetree.agents.outside_writes import Guarded
-from ratchetree.cli import _runner
+from ratchetree.running import runner
 from ratchetree.search.errors import WrongUse
 from ratchetree.search.model import Failure, FailureKind, Idea, ModelCall, Patch
 from ratchetree.search.ports import Plan
@@ -71,7 +71,7 @@ def command(grown: Any, workspace_folder: Path) -> Callable[..., Command]:
         landlock: int = landlock_version(),
     ) -> Command:
         ground = Ground(
-            run=_runner(Workspace(workspace_folder)),
+            run=runner(Workspace(workspace_folder)),
             export=export,
             folder=workspace_folder / ".ratchetree" / "agents",
             guarded=Guarded(folder=workspace_folder, refs=dict, carried=lambda path: "carried by main"),

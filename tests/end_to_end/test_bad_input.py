@@ -71,7 +71,13 @@ def test_values_on_the_command_line_are_checked_like_those_in_the_file(ratchetre
 def test_init_into_a_folder_in_use_or_of_an_unknown_task(ratchetree: Any, workspace: Path, git: Git) -> None:
     before = state(workspace, git)
     refused(ratchetree("init", workspace), "exists and is not an empty folder")
-    refused(ratchetree("init", workspace.parent / "new", "--task", "chess"), "'chess'", "gpt-cpu, command")
+    refused(
+        ratchetree("init", workspace.parent / "new", "--task", "chess"), "'chess'", "gpt-gpu, autoresearch, command"
+    )
+    new = workspace.parent / "new"
+    refused(ratchetree("init", new, "--task", "autoresearch"), "autoresearch with no SOURCE")
+    refused(ratchetree("init", new, workspace), "gpt-cpu with SOURCE")
+    refused(ratchetree("init", new, workspace, "--task", "autoresearch"), "imports nothing from prepare")
     assert not (workspace.parent / "new").exists()
     assert state(workspace, git) == before
 

@@ -33,6 +33,7 @@ def train(request: pytest.FixtureRequest, load_gpu: Any) -> Any:
     load_gpu("prepare")
     module = load_gpu("train")
     module.SHORT_WINDOW = 64  # 16 tokens on a CPU
+    module.HEADS, module.HEAD_DIM, module.BIGRAMS = 2, 64, 1024
     for name, value in request.param.items():
         assert hasattr(module, name)
         setattr(module, name, value)

@@ -298,3 +298,15 @@ def test_a_kill_while_saving_leaves_the_earlier_save(trial_folder: Path, small_v
     assert (small_vocabulary.out / "model.pt.tmp").exists()
     saved = torch.load(small_vocabulary.out / "model.pt", weights_only=True)
     assert sorted(saved) == ["head.bias", "head.weight", "table.weight"]
+
+
+def test_what_the_root_compiled_is_copied_before_anything_compiles(
+    load: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "snapshot" / "triton").mkdir(parents=True)
+    (tmp_path / "snapshot" / "triton" / "kernel.so").write_text("code")
+    monkeypatch.setenv("RATCHETREE_COMPILED", str(tmp_path / "snapshot"))
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "own"))
+    for _ in range(2):  # a second process of the run finds it there
+        assert load("prepare").task.device == "cpu"
+        assert (tmp_path / "own" / "triton" / "kernel.so").read_text() == "code"

@@ -74,6 +74,7 @@ class ScriptedTrainer:
     asked: list[tuple[str, int, int]] = field(default_factory=list)
     on_train: Callable[[Job], None] = lambda job: None
     turns: Callable[[Job], int] = lambda job: 1  # of the event loop that a trial takes
+    by: Callable[[Job], str] = lambda job: "synthetic"
 
     async def open(self, root: str) -> Machine:
         return Machine(host="h", cpu="c", cpus=1, memory_gb=1.0)
@@ -95,7 +96,7 @@ class ScriptedTrainer:
         failure = self.score_outcome(job)
         result = self.outcome(job.experiment, job.trial)
         assert not isinstance(result, Failure)
-        return failure or ScoreReport(value=result, by="synthetic")
+        return failure or ScoreReport(value=result, by=self.by(job))
 
     def discard(self, job: Job) -> None:
         pass
@@ -395,6 +396,21 @@ def test_a_starved_trial_is_void_and_run_again_and_judges_nothing(workspace: Pat
     assert [event.run for event in trained] == [0, 1, 2]
     assert len({event.seed for event in trained}) == 1
     assert known(list(replay(bench.events()).nodes())) == known(list(tree.nodes()))
+
+
+def test_a_hopeless_trial_fails_as_such_and_no_coder_is_asked_to_mend_it(workspace: Path) -> None:
+    hopeless = Failure(kind=FailureKind.HOPELESS, message="hopeless: after 40 s the loss is 7.2")
+    coder = ScriptedCoder(one_line)
+    bench = Bench(workspace, trainer=ScriptedTrainer(lambda e, t: hopeless if e else 1.0), coder=coder)
+    assert bench.run(1).node(1).failure == hopeless
+    assert len(coder.requests) == 1
+
+
+def test_a_printed_score_moves_nothing_where_main_was_measured(workspace: Path) -> None:
+    trainer = ScriptedTrainer(lambda e, t: 1.0 - 0.1 * e, by=lambda job: "printed" if job.experiment else "trusted")
+    tree = Bench(workspace, trainer=trainer).run(1)
+    assert tree.node(1).verdict is Verdict.PARKED and tree.incumbent == 0
+    assert "what the script printed" in tree.node(1).reason
 
 
 def test_a_trial_that_is_always_starved_fails_as_such_and_no_coder_is_asked_to_mend_it(workspace: Path) -> None:

@@ -323,3 +323,10 @@ def test_the_environment_is_an_allow_list(make: Callable[..., Spec], tmp_path: P
     log = (tmp_path / "log.txt").read_text()
     assert "RATCHETREE_WORKSPACE" in log
     assert "SECRET" not in log
+
+
+def test_a_run_whose_loss_is_no_number_is_ended_early_where_that_is_asked_for(make: Callable[..., Spec]) -> None:
+    script = "import time\nfor i in range(3): print(f'step {i} loss nan', flush=True)\ntime.sleep(60)"
+    result = run(make(script, reference=()))
+    assert (result.reason, result.hopeless) == ("hopeless", "not-finite: the loss is no number")
+    assert run(make(script.replace("60", "0"))).reason == "exit"

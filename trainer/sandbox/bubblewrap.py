@@ -51,7 +51,7 @@ class Bubblewrap:
             *("--unshare-cgroup-try", "--die-with-parent", "--cap-drop", "ALL", "--hostname", "trial"),
             *("--proc", "/proc", "--dev", "/dev"),
         ]
-        command += self._machine(gpu=cell.gpu)
+        command += self._machine(gpu=cell.gpu, devices=cell.devices)
         size = str(SCRATCH_MB << 20)
         command += ["--size", size, "--tmpfs", SCRATCH, "--size", size, "--tmpfs", "/dev/shm"]
         for path in (*python_places(), *cell.readable):
@@ -75,14 +75,14 @@ class Bubblewrap:
         )
 
     @staticmethod
-    def _machine(*, gpu: bool) -> list[str]:
+    def _machine(*, gpu: bool, devices: tuple[str, ...]) -> list[str]:
         binds: list[str] = []
         for path in existing(SYSTEM):
             link = Path(path)
             binds += ["--symlink", str(link.readlink()), path] if link.is_symlink() else ["--ro-bind", path, path]
         for path in existing(tuple(f"/etc/{name}" for name in ETC) + HARDWARE + (GPU if gpu else ())):
             binds += ["--ro-bind", path, path]
-        for path in gpu_devices() if gpu else ():
+        for path in gpu_devices(devices) if gpu else ():
             binds += ["--dev-bind", path, path]
         for path in other_pythons():
             binds += ["--tmpfs", path]

@@ -55,7 +55,7 @@ class Landlock:
         readable += ("/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys/vm/overcommit_memory")
         rules = [rule for path in existing(readable) for rule in _readable(str(Path(path).resolve()), hidden)]
         rules += [[path, _EXECUTE | _WRITE | _READ] for path in existing(DEVICES)]
-        rules += [[path, _upto(version, _FILE_RIGHTS)] for path in (gpu_devices() if cell.gpu else ())]
+        rules += [[path, _upto(version, _FILE_RIGHTS)] for path in (gpu_devices(cell.devices) if cell.gpu else ())]
         rules += [[path, _upto(version, _FOLDER_RIGHTS) & ~_EXECUTE | _READ] for path in writable]
         limits = {"core": 0, "file": cell.file_mb << 20, "files": 4096}
         return Confinement(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import sys
 import sysconfig
 from pathlib import Path
@@ -39,10 +40,17 @@ def other_pythons() -> tuple[str, ...]:
     return tuple(found)
 
 
-def gpu_devices() -> tuple[str, ...]:
-    """Device files of NVIDIA and AMD cards."""
+def gpu_devices(own: tuple[str, ...] = ()) -> tuple[str, ...]:
+    """Device files of NVIDIA and AMD cards. own: of the cards that a run has to itself; empty = all cards."""
     patterns = ("nvidia*", "nvidia-caps/*", "kfd", "dri/render*")
-    return tuple(str(path) for pattern in patterns for path in sorted(Path("/dev").glob(pattern)) if not path.is_dir())
+    found = (path for pattern in patterns for path in sorted(Path("/dev").glob(pattern)) if not path.is_dir())
+    return without_others(tuple(map(str, found)), own)
+
+
+def without_others(devices: tuple[str, ...], own: tuple[str, ...]) -> tuple[str, ...]:
+    """The device files without those of other cards, as a container with some of the cards has them: what belongs to
+    the driver as a whole stays."""
+    return tuple(d for d in devices if not own or d in own or not re.fullmatch(r"/dev/nvidia\d+", d))
 
 
 def existing(paths: tuple[str, ...]) -> tuple[str, ...]:

@@ -22,6 +22,7 @@ class Cell:
     file_mb: int = 4096  # largest file that it may write
     processes: int = 256  # it may have at once, where the backend can limit them
     gpu: bool = False
+    devices: tuple[str, ...] = ()  # device files of its cards; empty = all of the machine's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

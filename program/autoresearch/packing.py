@@ -1,0 +1,1 @@
+../gpt-gpu/packing.py

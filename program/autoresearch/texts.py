@@ -1,0 +1,1 @@
+../gpt-cpu/texts.py
