@@ -285,7 +285,10 @@ class LocalTrainer:
         if card is None:
             return report
         used = mfu(
-            name=card.name, tokens=report.tokens, seconds=report.train_seconds, flops_per_token=told_flops(clean(log))
+            name=card.name,
+            tokens=report.tokens,
+            seconds=report.train_seconds,
+            flops_per_token=told_flops(without_controls(log)),
         )
         return replace(
             report,
