@@ -26,14 +26,32 @@ executor = "synthetic"
 """
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace whose campaign needs no training, and beside it the same after 12 experiments: to be copied, because
+    a command takes a second to start."""
+    place = tmp_path_factory.mktemp("made")
+    fresh, searched = place / "fresh", place / "searched"
+    command = [sys.executable, "-m", "ratchetree"]
+    subprocess.run([*command, "init", fresh, "--task", "command"], check=True, capture_output=True)
+    (fresh / "ratchetree.toml").write_text(SYNTHETIC)
+    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    subprocess.run(["git", *identity, "commit", "-qam", "settings"], cwd=fresh, check=True)
+    shutil.copytree(fresh, searched, symlinks=True)
+    subprocess.run([*command, "run", searched, "--experiments", "12"], check=True, capture_output=True)
+    return place
+
+
 @pytest.fixture
-def workspace(ratchetree: Any, tmp_path: Path, git: Git) -> Path:
-    """A workspace whose campaign needs no training."""
-    folder = tmp_path / "ein Arbeitsplatz ä"
-    assert ratchetree("init", folder, "--task", "command").code == 0
-    (folder / "ratchetree.toml").write_text(SYNTHETIC)
-    git(folder, "commit", "-qam", "settings")
-    return folder
+def workspace(made: Path, tmp_path: Path) -> Path:
+    """A workspace in which nothing ran."""
+    return Path(shutil.copytree(made / "fresh", tmp_path / "ein Arbeitsplatz ä", symlinks=True))
+
+
+@pytest.fixture
+def searched(made: Path, tmp_path: Path) -> Path:
+    """A workspace with 12 experiments."""
+    return Path(shutil.copytree(made / "searched", tmp_path / "ein Arbeitsplatz ä", symlinks=True))
 
 
 def refused(said: Any, *parts: str, code: int = 2) -> None:
@@ -173,67 +191,59 @@ def test_a_second_campaign_in_one_workspace(ratchetree: Any, workspace: Path, gi
     assert "the last run ended without a stop" in said.out
 
 
-def test_a_journal_that_was_deleted_comes_back_from_git_as_the_same_tree(ratchetree: Any, workspace: Path) -> None:
-    assert ratchetree("run", workspace, "--experiments", "30").code == 0
-    before = ratchetree("tree", workspace, "--json").json
-    for path in (workspace / ".ratchetree").glob("journal.db*"):
+def test_a_journal_that_was_deleted_comes_back_from_git_as_the_same_tree(ratchetree: Any, searched: Path) -> None:
+    before = ratchetree("tree", searched, "--json").json
+    for path in (searched / ".ratchetree").glob("journal.db*"):
         path.unlink()
-    refused(
-        ratchetree("run", workspace, "--experiments", "31"), "the journal is gone", "31 nodes", "ratchetree rebuild"
-    )
-    assert ratchetree("rebuild", workspace).code == 0
-    assert ratchetree("tree", workspace, "--json").json == before
-    assert ratchetree("verify", workspace).code == 0
-    assert ratchetree("run", workspace, "--experiments", "33").code == 0
-    assert ratchetree("status", workspace, "--json").json["experiments"] == 33
+    refused(ratchetree("run", searched, "--experiments", "13"), "the journal is gone", "13 nodes", "ratchetree rebuild")
+    assert ratchetree("rebuild", searched).code == 0
+    assert ratchetree("tree", searched, "--json").json == before
+    assert ratchetree("verify", searched).code == 0
+    assert ratchetree("run", searched, "--experiments", "14").code == 0
+    assert ratchetree("status", searched, "--json").json["experiments"] == 14
 
 
-def test_a_journal_that_was_cut_is_kept_beside_the_rebuilt_one(ratchetree: Any, workspace: Path) -> None:
-    assert ratchetree("run", workspace, "--experiments", "10").code == 0
-    before = ratchetree("tree", workspace, "--json").json
-    journal = workspace / ".ratchetree" / "journal.db"
+def test_a_journal_that_was_cut_is_kept_beside_the_rebuilt_one(ratchetree: Any, searched: Path) -> None:
+    before = ratchetree("tree", searched, "--json").json
+    journal = searched / ".ratchetree" / "journal.db"
     journal.write_bytes(journal.read_bytes()[:20_000])
-    refused(ratchetree("run", workspace), "is damaged", "ratchetree rebuild", code=1)
-    assert "kept as journal.db." in ratchetree("rebuild", workspace).out
-    assert ratchetree("tree", workspace, "--json").json == before
+    refused(ratchetree("run", searched), "is damaged", "ratchetree rebuild", code=1)
+    assert "kept as journal.db." in ratchetree("rebuild", searched).out
+    assert ratchetree("tree", searched, "--json").json == before
 
 
-def test_refs_deleted_by_hand_are_named_and_put_back(ratchetree: Any, workspace: Path, git: Git) -> None:
-    assert ratchetree("run", workspace, "--experiments", "12").code == 0
-    parked = git(workspace, "branch", "--list", "parked/*", "--format=%(refname)").splitlines()[0]
-    git(workspace, "update-ref", "-d", "refs/ratchetree/0003")
-    git(workspace, "update-ref", "-d", parked)
-    said = ratchetree("verify", workspace)
+def test_refs_deleted_by_hand_are_named_and_put_back(ratchetree: Any, searched: Path, git: Git) -> None:
+    parked = git(searched, "branch", "--list", "parked/*", "--format=%(refname)").splitlines()[0]
+    git(searched, "update-ref", "-d", "refs/ratchetree/0003")
+    git(searched, "update-ref", "-d", parked)
+    said = ratchetree("verify", searched)
     assert said.code == 1
     assert "refs/ratchetree/0003 is gone" in said.out
     assert f"{parked} is gone" in said.out
-    assert ratchetree("verify", workspace, "--fix").code == 0
-    assert ratchetree("verify", workspace).code == 0
-    assert ratchetree("run", workspace, "--experiments", "14").code == 0
+    assert ratchetree("verify", searched, "--fix").code == 0
+    assert ratchetree("verify", searched).code == 0
+    assert ratchetree("run", searched, "--experiments", "13").code == 0
 
 
-def test_main_moved_by_the_user_is_named_with_the_way_back(ratchetree: Any, workspace: Path, git: Git) -> None:
-    assert ratchetree("run", workspace, "--experiments", "3").code == 0
-    expected = git(workspace, "rev-parse", "main")
-    git(workspace, "commit", "-q", "--allow-empty", "-m", "mine")
-    refused(ratchetree("run", workspace, "--experiments", "5"), f"git update-ref refs/heads/main {expected}", code=1)
-    assert ratchetree("verify", workspace).code == 1
-    git(workspace, "update-ref", "refs/heads/main", expected)
-    assert ratchetree("run", workspace, "--experiments", "5").code == 0
+def test_main_moved_by_the_user_is_named_with_the_way_back(ratchetree: Any, searched: Path, git: Git) -> None:
+    expected = git(searched, "rev-parse", "main")
+    git(searched, "commit", "-q", "--allow-empty", "-m", "mine")
+    refused(ratchetree("run", searched, "--experiments", "13"), f"git update-ref refs/heads/main {expected}", code=1)
+    assert ratchetree("verify", searched).code == 1
+    git(searched, "update-ref", "refs/heads/main", expected)
+    assert ratchetree("run", searched, "--experiments", "13").code == 0
 
 
-def test_another_seed_for_a_campaign_that_has_one(ratchetree: Any, workspace: Path) -> None:
-    assert ratchetree("run", workspace, "--experiments", "1", "--seed", "7").code == 0
-    refused(ratchetree("run", workspace, "--experiments", "2", "--seed", "8"), "began with seed 7")
-    assert ratchetree("run", workspace, "--experiments", "2", "--seed", "7").code == 0
+def test_another_seed_for_a_campaign_that_has_one(ratchetree: Any, searched: Path) -> None:
+    refused(ratchetree("run", searched, "--experiments", "13", "--seed", "8"), "began with seed 1")
+    assert ratchetree("run", searched, "--experiments", "13", "--seed", "1").code == 0
 
 
-def test_experiments_that_do_not_exist(ratchetree: Any, workspace: Path) -> None:
-    assert ratchetree("run", workspace, "--experiments", "2").code == 0
-    for command in (("show", "9"), ("diff", "9"), ("diff", "1", "9"), ("log", "9")):
-        refused(ratchetree(*command, "-C", workspace), "no experiment 0009", "0000 to 0002")
-    refused(ratchetree("export", workspace, "--format", "xls"), "'xls'", "tsv, json, graphml")
-    refused(ratchetree("log", "1", "-C", workspace), "has no log", code=1)
+def test_experiments_that_do_not_exist(ratchetree: Any, searched: Path) -> None:
+    for command in (("show", "19"), ("diff", "19"), ("diff", "1", "19"), ("log", "19")):
+        refused(ratchetree(*command, "-C", searched), "no experiment 0019", "0000 to 0012")
+    refused(ratchetree("export", searched, "--format", "xls"), "'xls'", "tsv, json, graphml")
+    refused(ratchetree("log", "1", "-C", searched), "has no log", code=1)
 
 
 def test_git_that_is_missing_or_too_old(ratchetree: Any, workspace: Path, tmp_path: Path) -> None:
@@ -293,9 +303,8 @@ def test_a_full_disk_stops_the_campaign_with_one_line_and_room_lets_it_go_on(
     assert ratchetree("verify", folder).code == 0
 
 
-def test_reading_into_a_closed_pipe_is_no_error(ratchetree: Any, workspace: Path) -> None:
-    assert ratchetree("run", workspace, "--experiments", "5").code == 0
-    command = " ".join(f"'{part}'" for part in ratchetree.command("tree", workspace, "--json"))
+def test_reading_into_a_closed_pipe_is_no_error(ratchetree: Any, searched: Path) -> None:
+    command = " ".join(f"'{part}'" for part in ratchetree.command("tree", searched, "--json"))
     said = subprocess.run(
         ["sh", "-c", f"{command} | head -c 10"], env=ratchetree.environment, capture_output=True, text=True
     )
