@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _KEPT, _PARKED, _FAILED, _FLYING, _SETBACK, _INK = "#14804a", "#c4c6c9", "#c23a31", "#2563c9", "#a8690a", "#1c2127"
 _LABELS = 12
 """Steps of main that carry their title: the largest."""
+_NAMED = 40
+"""Nodes up to which the tree names what was tried."""
 FORMATS = (".png", ".svg", ".pdf")
 
 
@@ -59,7 +61,8 @@ def tree_figure(tree: Tree, name: str) -> Figure:
     wide = max((x for x, _ in layout.place.values()), default=1)
     rows = [y for _, y in layout.place.values()] + [fold.y for fold in layout.folds] or [0]
     high = max(rows) - min(rows) + 1
-    figure, axes = _figure(max(6.0, min(24.0, 0.34 * wide + 2)), max(2.5, min(18.0, 0.2 * high + 1.2)))
+    column, row = (1.9, 0.32) if len(layout.place) <= _NAMED else (0.34, 0.2)
+    figure, axes = _figure(max(6.0, min(24.0, column * wide + 2)), max(2.5, min(18.0, row * high + 1.4)))
     main = set(tree.path(tree.incumbent)) if tree.root_commit else set()
     for node_id, (x, y) in layout.place.items():
         node = tree.node(node_id)
@@ -67,16 +70,48 @@ def tree_figure(tree: Tree, name: str) -> Figure:
             px, py = layout.place[node.parent]
             promised = node.idea is not None and node.idea.contract is not None
             colour, width = (_KEPT, 2.5) if node_id in main else (_SETBACK, 1.2) if promised else ("#d0cdc4", 0.8)
-            axes.plot([px, px + 0.5, x], [py, y, y], color=colour, lw=width, ls="--" if promised else "-", zorder=1)
+            axes.plot(
+                [px, px + 0.5, x],
+                [py, y, y],
+                color=colour,
+                lw=width,
+                ls="--" if promised and node_id not in main else "-",
+                zorder=1,
+            )
         _sign(axes, node, x, y)
     for fold in layout.folds:
         px, py = layout.place[fold.at]
         axes.plot([px, px + 0.5, fold.x], [py, fold.y, fold.y], color="#d0cdc4", lw=0.8, zorder=1)
         axes.text(fold.x, fold.y, f"+{len(fold.nodes)}", ha="center", va="center", fontsize=7, bbox=_PILL)
+    if len(layout.place) <= _NAMED:
+        _names(axes, tree, layout.place)
+    if tree.incumbent in layout.place and tree.root_commit:
+        axes.plot(*layout.place[tree.incumbent], "o", ms=13, mfc="none", mec=_KEPT, mew=1.4, label="main is here")
+    signs = (
+        ("o", _KEPT, "kept"),
+        ("o", "#9a9fa6", "parked"),
+        ("x", _FAILED, "failed"),
+        ("D", _SETBACK, "setback contract"),
+    )
+    for sign, colour, words in signs:
+        axes.plot([], [], sign, color=colour, mfc="white" if sign == "D" else colour, ms=5, label=words)
+    axes.legend(frameon=False, fontsize=8, ncols=5, loc="upper left", bbox_to_anchor=(0, 0))
     axes.invert_yaxis()
     axes.set_axis_off()
     axes.set_title(f"{plain(name, 60)}: {len(tree)} nodes{_won(tree)}", loc="left", fontsize=12)
     return figure
+
+
+def _names(axes: Axes, tree: Tree, places: dict[int, tuple[int, int]]) -> None:
+    """What was tried beside the tips, and scores over those that something goes on from."""
+    digits, children = Digits.of(tree), tree.children()
+    axes.set_xlim(-0.3, max((x for x, _ in places.values()), default=1) + 1)
+    for node_id, (x, y) in places.items():
+        node = tree.node(node_id)
+        if not children.get(node_id):
+            axes.text(x + 0.08, y, plain(node.title, 28), fontsize=7, va="center", bbox=_HALO, zorder=2)
+        elif node.score is not None:
+            axes.text(x, y - 0.28, digits.value(node.score.mean), fontsize=7, ha="center", va="bottom", color="#636b74")
 
 
 def courses_figure(courses: list[Json], tree: Tree, axis: str) -> Figure:
@@ -98,6 +133,7 @@ def courses_figure(courses: list[Json], tree: Tree, axis: str) -> Figure:
     return figure
 
 
+_HALO: dict[str, Any] = {"boxstyle": "square,pad=0.1", "fc": "white", "ec": "none"}
 _PILL: dict[str, Any] = {"boxstyle": "round,pad=0.2", "fc": "white", "ec": _PARKED, "lw": 0.7}
 
 

@@ -68,6 +68,7 @@ class PageData:
         self._laid_out = 0  # number of the event the layouts are of
         self._shape = 0  # number of the last event that changes layouts
         self._policies: dict[NodeId, str] = {}
+        self._promised: dict[tuple[str, NodeId | None], dict[NodeId, None]] = {}  # contracts of a line, below a node
         self._spans: list[tuple[int, list[Any]]] = []  # (number, [node, trial, end, seconds in its slot])
         self._known: Json = {}  # the head as it was told last
         self._news: dict[str, int] = {}  # and the event at which each part of it changed
@@ -98,7 +99,7 @@ class PageData:
             self._policies[node] = self.chronicle.policy
         if isinstance(event, Trained):
             self._spans.append((number, [node, event.trial, round(event.time, 1), round(_in_slot(event), 1)]))
-        if isinstance(event, Selected | Planned | Scored | Judged) and self.chronicle.contracts:
+        if isinstance(event, Planned | Scored | Judged) and self.chronicle.contracts:
             self._touch_promises(node, number)
 
     def _touch(self, node: NodeId, number: int) -> None:
@@ -107,11 +108,13 @@ class PageData:
 
     def _touch_promises(self, node: NodeId, number: int) -> None:
         """What happens on a contract's line changes what has come of it; a node's score changes its children's dips."""
-        line_of = self.chronicle.account.line_of
-        line = line_of.get(node, -1)
-        for promised in self.chronicle.contracts:
-            if line_of.get(promised, -2) == line or self.tree.parent[promised] == node:
-                self._touch(promised, number)
+        idea, line = self.tree.idea(node), self.chronicle.account.line_of.get(node)
+        if idea is not None and idea.contract is not None:
+            self._promised.setdefault(("below", int(self.tree.parent[node])), {})[node] = None
+            if line is not None:
+                self._promised.setdefault(("of", line), {})[node] = None
+        for promised in (*self._promised.get(("of", line), ()), *self._promised.get(("below", node), ())):
+            self._touch(promised, number)
 
     # -- reading ------------------------------------------------------------------------------------------------
 

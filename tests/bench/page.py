@@ -79,11 +79,13 @@ def main() -> None:
                         browser.execute_script(
                             f"ratchetree.open('{view}'); ratchetree.state.folded = {json.dumps(folded)}"
                         )
-                        browser.execute_script("ratchetree.tree.relaid()")
+                        browser.execute_script(f"ratchetree.tree.relaid(); ratchetree.{view}.stretched = 0")
                         frames = browser.execute_async_script(ZOOM.replace("VIEW", f"'{view}'"))
                         tell(f"zoom frame, {view} view{'' if folded else ', unfolded'}", frames, "ms", 33)
                         drawn = browser.execute_script(f"return ratchetree.{view}.frames.slice(-90)")
                         tell("  of that drawing", drawn, "ms")
+                        stretched = browser.execute_script(f"return ratchetree.{view}.stretched")
+                        tell("  frames that stretch the last picture", [100 * stretched / len(frames)], "%")
                 arrivals(browser, url, folder, nodes)
                 crowd(url, folder, nodes + 20)
         finally:

@@ -12,7 +12,7 @@ import pytest
 from ratchetree.search.events import Called, Requested
 from ratchetree.search.model import Ask, ModelCall, Request
 from ratchetree.view.page_data import COLUMNS, PageData
-from ratchetree.view.page_detail import delta, summary
+from ratchetree.view.page_detail import delta, detail, summary
 
 
 def fed(events: list[Any]) -> PageData:
@@ -150,3 +150,23 @@ def test_a_trial_holds_its_slot_for_as_long_as_it_ran_and_not_while_it_waited(sm
     spans = json.loads(fed(small().events).snapshot(running=True))["spans"]
     assert spans[0] == [0, 0, 1010.0, 303.0]  # of 304 seconds: one was spent waiting
     assert [span[3] for span in spans if span[0] == 4] == [5.0]  # a crash: all of it
+
+
+class Silent:
+    """Reads nothing beyond the events."""
+
+    def log(self, node: int) -> None:
+        return None
+
+    def curve(self, node: int) -> list[float]:
+        return []
+
+
+def test_a_nodes_calls_are_listed_once_with_what_they_cost(new_story: Any) -> None:
+    story = new_story().root(2.0).fly(1, 0)
+    call = ModelCall(backend="claude", model="m", input_tokens=900, output_tokens=100, dollars=0.25)
+    called = Called(time=story.time, experiment=1, purpose="plan", attempt=0, call=call, reply="[]")
+    own = [event for event in story.events if getattr(event, "experiment", 0) == 1]
+    shown = detail(story.tree, 1, [own[0], called, *own[1:]], Silent())  # type: ignore[arg-type]
+    calls = [(call["for"], call["tokens"], call["dollars"]) for call in shown["calls"]]
+    assert calls == [("plan", 1000, 0.25), ("write 0", 0, 0.0)]  # the plan itself says what came of it, not its price

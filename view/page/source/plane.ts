@@ -15,6 +15,7 @@ export abstract class Plane {
   kx = 1; ky = 1; tx = 0; ty = 0; // screen = data * k + t
   hover: number | null = null;
   frames: number[] = []; // milliseconds that drawing took, for the benchmark
+  stretched = 0; // frames that were the last picture stretched
   protected c: Colours = {};
   protected pen: CanvasRenderingContext2D;
   private wanted = false;
@@ -83,6 +84,7 @@ export abstract class Plane {
     const across = Math.min(left + wide, this.width) - Math.max(left, 0), down = Math.min(top + high, this.height) - Math.max(top, 0);
     if (x > 1.8 || across < 0.6 * this.width || down < 0.6 * this.height) return false; // too coarse or too little: a new one
     this.pen.drawImage(image, left, top, wide, high);
+    this.stretched++;
     return true;
   }
   private moving(): void {
