@@ -1,4 +1,5 @@
-"""The command line, and the one place that puts concrete parts together, reads the environment, or prints.
+"""The command line, and with `running.py` the one place that puts concrete parts together, reads the environment, or
+prints.
 
 Heavy packages are imported where they are used: `ratchetree --help` must stay quick.
 """
@@ -9,12 +10,11 @@ import asyncio
 import json
 import os
 import shlex
-import shutil
 import signal
 import sqlite3
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,20 +26,12 @@ from .search.errors import RatchetreeError, WrongUse
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from .agents.backends import Agents
-    from .agents.command import Run
-    from .search.campaign import Campaign
     from .search.events import Event
-    from .search.ports import Trainer
-    from .search.settings import Settings
     from .search.tree import Node, Tree
-    from .storage.journal import SqliteJournal
-    from .storage.repository import GitRepository
-    from .storage.workspace import Workspace
     from .trainer.doctor import Check
+    from .view.chronicle import Chronicle
     from .view.live import LiveScreen
     from .view.plain_screen import PlainScreen
-    from .view.sinks import Sink
 
     Screen = LiveScreen | PlainScreen
 
@@ -124,6 +116,7 @@ def run(
     seed: Annotated[int | None, typer.Option(metavar="N", help="Of a new campaign; default 1.")] = None,
 ) -> None:
     """Start or resume the campaign. Ctrl-C finishes what trains and stops; twice stops at once; nothing is lost."""
+    from .running import run_campaign
     from .storage.repository import GitRepository
     from .storage.workspace import Workspace
 
@@ -146,186 +139,8 @@ def run(
     repository.ignore_own_files()
     workspace.check_code(repository)
     with workspace.lock() as crashed:
-        _run_campaign(workspace, repository, settings, seed=seed, crashed=crashed)
+        run_campaign(workspace, repository, settings, seed=seed, crashed=crashed, console=_console())
     status(folder)
-
-
-def _run_campaign(
-    workspace: Workspace, repository: GitRepository, settings: Settings, *, seed: int | None, crashed: bool
-) -> None:
-    from .storage.journal import SqliteJournal
-    from .view.live import open_screen
-    from .view.sinks import open_sink
-
-    workspace.check_journal(repository)
-    journal = SqliteJournal.create(workspace.journal_path)
-    _check_seed(journal, seed)
-    limits = settings.limits
-    screen = open_screen(
-        _console(),
-        limit=limits.experiments,
-        slots=settings.trainer.slots,
-        clock=time.time,
-        ends=time.time() + limits.hours * 3600 if limits.hours is not None else None,
-    )
-    sinks: list[Sink] = []
-    try:
-        for name in settings.view.sinks:
-            sinks.append(open_sink(name, campaign=workspace.folder.name, folder=workspace.state, say=screen.note))
-        agents = _agents(workspace, repository, settings, screen)
-        first = 1 if seed is None else seed
-        campaign = _campaign(workspace, repository, settings, journal, screen, agents, seed=first, sinks=sinks)
-        with screen:
-            if crashed:
-                screen.note("the last run ended without a stop; going on where it was")
-            asyncio.run(_drive(campaign, screen, agents))
-    finally:
-        journal.close()
-        for sink in sinks:
-            sink.close()
-
-
-def _campaign(
-    workspace: Workspace,
-    repository: GitRepository,
-    settings: Settings,
-    journal: SqliteJournal,
-    screen: Screen,
-    agents: Agents,
-    *,
-    seed: int,
-    sinks: Sequence[Sink] = (),
-) -> Campaign:
-    # LangGraph reads these when it is imported: strict checkpoints, and no word to any tracing service.
-    os.environ["LANGGRAPH_STRICT_MSGPACK"] = "true"
-    os.environ["LANGSMITH_TRACING"] = os.environ["LANGCHAIN_TRACING_V2"] = "false"
-    from .search.campaign import Campaign
-    from .search.experiment import Parts
-    from .search.policies import make_policy
-    from .trainer.confine import hide_memory
-
-    hide_memory()  # keys live in this process, and model-written code beside it
-    parts = Parts(
-        journal=journal,
-        repository=repository,
-        planner=agents.planner,
-        coder=agents.coder,
-        trainer=_trainer(workspace, repository, settings, screen),
-        clock=time.time,
-        observers=(screen, *sinks),
-        inbox=workspace.inbox,
-    )
-    return Campaign(
-        parts=parts,
-        policy=make_policy(settings.search.policy, settings.search.parameters(settings.search.policy)),
-        settings=settings,
-        seed=seed,
-        version=__version__,
-        checkpoints=workspace.checkpoints_path,
-    )
-
-
-def _agents(workspace: Workspace, repository: GitRepository, settings: Settings, screen: Screen) -> Agents:
-    from .agents.backends import Surroundings, make_agents
-    from .storage.journal import SqliteJournal
-    from .storage.patches import merge_text
-
-    trees = workspace.state / "agents"
-    shutil.rmtree(trees, ignore_errors=True)  # what a killed campaign left
-    surroundings = Surroundings(
-        environment=os.environ,
-        merge=merge_text,
-        read_journal=lambda path: [event for _, event in SqliteJournal.read(Path(path)).events()],
-        run=_runner(workspace),
-        export=repository.export,
-        folder=trees,
-        tell=screen.note,
-    )
-    return make_agents(settings, surroundings)
-
-
-async def _drive(campaign: Campaign, screen: Screen, agents: Agents) -> None:
-    """Run the campaign; the first Ctrl-C asks it to stop, the second (or a termination signal) ends it at once."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    presses = 0
-
-    def interrupt() -> None:
-        nonlocal presses
-        presses += 1
-        if presses == 1:
-            campaign.stop("you asked it to (Ctrl-C)")
-            screen.stopping()
-        else:
-            task.cancel()
-
-    loop.add_signal_handler(signal.SIGINT, interrupt)
-    for name in (signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(name, task.cancel)
-    try:
-        await agents.check()
-        await campaign.run()
-    except asyncio.CancelledError:
-        message = "stopped at once; what was in flight is tried again by: ratchetree run"
-        raise RatchetreeError(message) from None
-    finally:
-        await agents.close()
-
-
-def _runner(workspace: Workspace) -> Run:
-    """Runs a command-line agent as trials are run: supervised, with a deadline, without survivors."""
-    from .agents.command import Ended
-    from .trainer.processes import Spec, allowed_environment, supervise
-
-    async def run(command: tuple[str, ...], tree: Path, environment: Mapping[str, str], seconds: float) -> Ended:
-        place = tree.parent
-        own = allowed_environment(workspace=workspace.folder, scratch=str(place), run=place.name)
-        spec = Spec(
-            command=command,
-            cwd=str(tree),
-            env=own | dict(environment),
-            log=str(place / "log.txt"),
-            curve=str(place / "curve.tsv"),
-            kind="wall",
-            amount=seconds,
-            startup_seconds=seconds,
-            wall_seconds=seconds,
-            memory_mb=float("inf"),
-        )
-        ended = await supervise(spec)
-        log = place / "log.txt"
-        output = log.read_text(errors="replace") if log.exists() else ""
-        in_time = ended is not None and ended.reason == "exit"
-        return Ended(in_time=in_time, exit_code=ended.exit_code if ended else None, output=output)
-
-    return run
-
-
-def _trainer(workspace: Workspace, repository: GitRepository, settings: Settings, screen: Screen) -> Trainer:
-    if settings.trainer.executor == "synthetic":
-        from .trainer.synthetic import SyntheticTrainer
-
-        screen.note("the trainer is synthetic: scores are made up, nothing is trained")
-        seconds = settings.budget.seconds
-        return SyntheticTrainer(repository.sources, slots=settings.trainer.slots, seconds=seconds)
-    from .trainer.cards import Keeper, nvidia
-    from .trainer.local import LocalTrainer
-
-    return LocalTrainer(
-        settings,
-        workspace=workspace.folder,
-        trees=repository,
-        listen=screen.progress,
-        say=screen.note,
-        cards=Keeper(nvidia.find(), workspace=workspace.folder, say=screen.note),
-    )
-
-
-def _check_seed(journal: SqliteJournal, seed: int | None) -> None:
-    first = next((event for _, event in journal.events()), None)
-    began_with = getattr(first, "seed", None)
-    if seed is not None and began_with is not None and seed != began_with:
-        raise WrongUse(f"--seed {seed}: this campaign began with seed {began_with} and keeps it; leave --seed away")
 
 
 @app.command()
@@ -341,6 +156,7 @@ def confirm(
     from rich.console import Console
 
     from .agents.backends import offline
+    from .running import compose
     from .storage.journal import SqliteJournal
     from .storage.workspace import Workspace
     from .view.plain_screen import PlainScreen
@@ -352,7 +168,7 @@ def confirm(
     with workspace.lock():
         journal = SqliteJournal.create(workspace.journal_path)
         try:
-            campaign = _campaign(workspace, repository, settings, journal, screen, offline(), seed=1)
+            campaign = compose(workspace, repository, settings, journal, screen, offline(), seed=1)
             claimed = asyncio.run(campaign.confirm(node, trials))
         finally:
             journal.close()
@@ -410,31 +226,32 @@ def show_tree(
     from .view.shapes import tree_json
     from .view.tree_text import TreeText
 
-    tree = _tree(folder)
+    tree, chronicle = _chronicle(folder)
     if as_json:
-        _print_json(tree_json(tree))
+        _print_json(tree_json(tree, chronicle.account))
     else:
-        _console().print(TreeText(tree, everything=everything))
+        _console().print(TreeText(tree, chronicle.account, everything=everything))
 
 
 @app.command()
 def show(node: Id, folder: At = HERE, as_json: Json = False) -> None:
     """One experiment: its idea, what was predicted and measured, its trials, verdict and failure."""
     from .search.events import experiment_of
-    from .search.tree import replay
     from .storage.workspace import Workspace
+    from .view.chronicle import Chronicle
     from .view.node_text import node_text
     from .view.shapes import node_json
 
     workspace = Workspace(folder)
     events = workspace.read_events()
-    tree = replay(events)
+    tree, chronicle = Chronicle.read(events)
     _node(tree, node)
     own = [event for event in events if experiment_of(event) == node]
     if as_json:
-        _print_json(node_json(tree, node, own))
+        _print_json(node_json(tree, node, chronicle.account, own))
     else:
-        _console().print(node_text(tree, node, events=own, curve=workspace.curve(node)))
+        text = node_text(tree, node, account=chronicle.account, events=own, curve=workspace.curve(node))
+        _console().print(text)
 
 
 @app.command()
@@ -468,14 +285,14 @@ def log(
     folder: At = HERE,
 ) -> None:
     """What an experiment's training printed (control characters removed)."""
+    from .search.plain_text import without_controls
     from .storage.workspace import Workspace
-    from .trainer.failures import clean
 
     _node(_tree(folder), node)
     text = Workspace(folder).log(node, trial)
     if text is None:
         raise RatchetreeError(f"{node:04d} has no log: it was never trained, or its log was deleted")
-    typer.echo(clean(text).rstrip("\n"))
+    typer.echo(without_controls(text).rstrip("\n"))
 
 
 Beside = Annotated[
@@ -544,9 +361,16 @@ def plot(
     view: Annotated[str, typer.Option(help=" | ".join(PICTURES))] = "ratchet",
     beside: Beside = None,
 ) -> None:
-    """A picture of the campaign; with --with, of several: best so far against experiments, hours or dollars."""
+    """A picture of the campaign; with --with, of several: best so far against experiments, hours or dollars. For a
+    folder of `compare --out`: every policy's difference to the reference."""
     from .view import chart
 
+    if (folder / "comparison.json").is_file():
+        from . import comparing
+
+        chart.save(comparing.picture(folder / "comparison.json"), out)
+        typer.echo(f"{out}: {out.stat().st_size / 1000:.0f} kB")
+        return
     if view not in PICTURES:
         raise WrongUse(f"--view {view!r} is not known; allowed: {', '.join(PICTURES)}")
     tree, name = _tree(folder), folder.resolve().name
@@ -623,11 +447,11 @@ def export(
 
     if form not in FORMATS:
         raise WrongUse(f"--format {form!r} is not known; allowed: {', '.join(FORMATS)}")
-    tree = _tree(folder)
+    tree, chronicle = _chronicle(folder)
     if form == "tsv":
         text = "".join("\t".join(row) + "\n" for row in export_rows(tree))
     elif form == "json":
-        text = json.dumps(tree_json(tree), indent=1, ensure_ascii=False) + "\n"
+        text = json.dumps(tree_json(tree, chronicle.account), indent=1, ensure_ascii=False) + "\n"
     else:
         text = graphml(tree)
     if out is None:
@@ -717,7 +541,7 @@ def verify(
         for problem in problems:
             typer.echo(problem.message + ("" if fix or not problem.ref else " (verify --fix puts it back)"))
     else:
-        moves = len(tree.advances) - 1
+        moves = max(0, len(tree.advances) - 1)
         typer.echo(f"journal and git tell the same story: {len(tree)} nodes, {moves} moves of main")
     if problems:
         raise typer.Exit(1)
@@ -770,11 +594,15 @@ def _examine(folder: Path) -> Iterator[Check]:
 # -- what the commands share ------------------------------------------------------------------------------------------
 
 
-def _tree(folder: Path) -> Tree:
-    from .search.tree import replay
+def _chronicle(folder: Path) -> tuple[Tree, Chronicle]:
     from .storage.workspace import Workspace
+    from .view.chronicle import Chronicle
 
-    return replay(Workspace(folder).read_events())
+    return Chronicle.read(Workspace(folder).read_events())
+
+
+def _tree(folder: Path) -> Tree:
+    return _chronicle(folder)[0]
 
 
 def _workspace(folder: Path) -> Path:

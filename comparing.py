@@ -175,6 +175,18 @@ def _write(
         print(f"written: {out}/index.html, comparison.json, comparison.csv" + (", pictures" if svgs else ""))
 
 
+def picture(path: Path) -> Any:
+    """The figure of a written `comparison.json`. Raises WrongUse if it is none."""
+    from .view.comparison_plots import differences
+
+    try:
+        return differences(json.loads(path.read_text(encoding="utf-8")))
+    except ImportError:
+        raise WrongUse("pictures need matplotlib: pip install 'ratchetree[plot]'") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise WrongUse(f"{path} is no comparison ({error!r}): write one with ratchetree compare --out DIR") from error
+
+
 def all_cores() -> int:
     """Cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

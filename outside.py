@@ -112,14 +112,15 @@ class Desk:
     def show(self, node: NodeId) -> dict[str, Any]:
         """One experiment, as `ratchetree show --json` has it."""
         from .search.events import experiment_of
-        from .search.tree import replay
+        from .view.chronicle import Chronicle
         from .view.shapes import node_json
 
         events = self._workspace.read_events()
-        tree = replay(events)
+        tree, chronicle = Chronicle.read(events)
         if node not in tree:
             raise WrongUse(f"there is no experiment {node}; there are 0 to {tree.next_id - 1}")
-        return node_json(tree, node, [event for event in events if experiment_of(event) == node])
+        own = [event for event in events if experiment_of(event) == node]
+        return node_json(tree, node, chronicle.account, own)
 
     def request(self, identifier: str) -> dict[str, Any]:
         """What became of a submission: {request, experiment | null, refused | null}."""

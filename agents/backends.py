@@ -8,16 +8,16 @@ from pathlib import Path
 
 from ..search.errors import WrongUse
 from ..search.events import Event
-from ..search.ports import Coder, Planner
+from ..search.ports import Coder, Planner, Policy
 from ..search.settings import AgentsSettings, BackendSettings, Settings
 from .claude import Access, Claude
 from .coder import ModelCoder
-from .command import Command, CommandCoder, CommandPlanner, Export, Run
+from .command import Command, CommandCoder, CommandPlanner, Ground
 from .merging import Merge, no_merge
 from .offline import OfflineCoder, OfflinePlanner
 from .planner import ModelPlanner
 from .prices import price_of
-from .replay import Recording
+from .replay import RecordedOrder, Recording, ReplayCoder, ReplayPlanner
 
 PLANNER_MODEL, CODER_MODEL = "claude-opus-5-5", "claude-sonnet-5-5"
 
@@ -29,9 +29,7 @@ class Surroundings:
     environment: Mapping[str, str]
     merge: Merge = no_merge
     read_journal: Callable[[str], Iterable[Event]] = lambda path: ()
-    run: Run | None = None  # how the agents of other people's making are run
-    export: Export | None = None
-    folder: Path = Path()  # where their trees are made
+    ground: Ground | None = None  # where agents of other people's making run
     tell: Callable[[str], None] = lambda line: None
 
     def __repr__(self) -> str:
@@ -46,11 +44,17 @@ class Agents:
     planner: Planner
     coder: Coder
     models: tuple[Claude, ...]
+    commands: tuple[Command, ...] = ()
+    order: Callable[[Policy], Policy] = lambda policy: policy  # what the planner makes of the policy
+    tell: Callable[[str], None] = lambda line: None
 
     async def check(self) -> None:
-        """WrongUse for a key or a model that the server does not know."""
+        """WrongUse for a key or a model that the server does not know, or for a command that is not there."""
         for model in self.models:
             await model.check()
+        for line in dict.fromkeys([await command.check() for command in self.commands]):
+            if line:
+                self.tell(line)
 
     async def close(self) -> None:
         """Let go of all connections."""
@@ -71,7 +75,14 @@ def make_agents(settings: Settings, around: Surroundings) -> Agents:
     planner_parts = BACKENDS[agents.planner.backend](agents.planner, PLANNER_MODEL, settings, around)
     coder_parts = BACKENDS[agents.coder.backend](agents.coder, CODER_MODEL, settings, around)
     models = tuple(dict.fromkeys(parts.model for parts in (planner_parts, coder_parts) if parts.model is not None))
-    return Agents(planner=planner_parts.planner, coder=coder_parts.coder, models=models)
+    return Agents(
+        planner=planner_parts.planner,
+        coder=coder_parts.coder,
+        models=models,
+        commands=tuple(parts.command for parts in (planner_parts, coder_parts) if parts.command is not None),
+        order=planner_parts.order,
+        tell=around.tell,
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,6 +90,8 @@ class _Parts:
     planner: Planner
     coder: Coder
     model: Claude | None = None
+    command: Command | None = None
+    order: Callable[[Policy], Policy] = lambda policy: policy
 
 
 def _offline(_: BackendSettings, __: str, ___: Settings, ____: Surroundings) -> _Parts:
@@ -96,8 +109,8 @@ def _claude(own: BackendSettings, default: str, settings: Settings, around: Surr
         tell=around.tell,
     )
     limits = settings.limits.model_dump(exclude_none=True)
-    ends = ", ".join(f"{value:,} {name.replace('_', ' ')}" for name, value in limits.items())
-    words = f"The campaign ends after {ends}." if ends else ""
+    ends = " or ".join(f"{value:,.15g} {name.replace('_', ' ')}" for name, value in limits.items())
+    words = f"It ends after {ends}." if ends else ""
     return _Parts(
         planner=ModelPlanner(claude, digest_tokens=own.digest_tokens, limits=words),
         coder=ModelCoder(claude, turns=own.turns, merge=around.merge),
@@ -106,26 +119,32 @@ def _claude(own: BackendSettings, default: str, settings: Settings, around: Surr
 
 
 def _command(own: BackendSettings, _: str, __: Settings, around: Surroundings) -> _Parts:
-    if around.run is None or around.export is None:
+    if around.ground is None:
         raise WrongUse("the backend command has nothing to run its command with here")
     missing = [name for name in own.environment if name not in around.environment]
     if missing:
         raise WrongUse(f"agents: environment lists {', '.join(missing)}, which is not set: export it or leave it away")
+    home = around.environment.get("HOME", "/")
+    writable = (path.replace("~", home, 1) if path.startswith("~") else path for path in own.writable)
     command = Command(
-        command=own.command,
+        own.command,
+        around.ground,
         environment={name: around.environment[name] for name in own.environment},
         seconds=own.timeout_seconds,
-        folder=around.folder,
-        run=around.run,
-        export=around.export,
+        sandbox=own.sandbox,
+        writable=tuple(Path(path).resolve() for path in writable),
     )
-    return _Parts(planner=CommandPlanner(command, digest_tokens=own.digest_tokens), coder=CommandCoder(command))
+    planner = CommandPlanner(command, digest_tokens=own.digest_tokens)
+    return _Parts(planner=planner, coder=CommandCoder(command), command=command)
 
 
 def _replay(own: BackendSettings, _: str, __: Settings, around: Surroundings) -> _Parts:
     recording = Recording(around.read_journal(own.journal))
-    planner = ModelPlanner(recording, digest_tokens=own.digest_tokens)
-    return _Parts(planner=planner, coder=ModelCoder(recording, turns=own.turns, merge=around.merge))
+    return _Parts(
+        planner=ReplayPlanner(recording),
+        coder=ReplayCoder(recording),
+        order=lambda policy: RecordedOrder(policy, recording),
+    )
 
 
 BACKENDS: dict[str, Callable[[BackendSettings, str, Settings, Surroundings], _Parts]] = {

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from ..search.model import Failure, FailureKind, Patch, Sources
+from ..search.model import Failure, FailureKind, NodeId, Patch, Sources
 from ..search.patch import check_syntax
 from ..search.ports import WriteReply, WriteRequest
-from . import tuning
+from . import bundling, tuning
 from .conversation import (
     FIVE_MINUTES,
     HOUR,
@@ -25,7 +25,7 @@ from .conversation import (
 from .duplicates import objection
 from .editor import TOOL, Editor
 from .fencing import clean, fence, one_line
-from .merging import Merge, combined, no_merge, shown_change
+from .merging import Merge, combined, no_merge, patch_between, shown_change
 from .prompts import fill, template
 
 GIVE_UP = "GIVE UP:"
@@ -44,24 +44,26 @@ class ModelCoder:
         """The patch, or a Failure with the reason in one line."""
         begun = time.perf_counter()
         dialogue = Dialogue(self._speaker, request.calls)
-        outcome = self._without_a_model(request) or await self._write(request, dialogue)
+        outcome = await self._outcome(request, dialogue)
         return WriteReply(outcome=outcome, call=dialogue.summary(time.perf_counter() - begun))
 
-    def _without_a_model(self, request: WriteRequest) -> Patch | None:
-        """What needs no understanding: the values of a study, and merges without conflicts."""
+    async def _outcome(self, request: WriteRequest, dialogue: Dialogue) -> Patch | Failure:
+        """Without a model what needs no understanding: the values of a study, and merges without conflicts."""
         idea = request.idea
-        if request.attempt > 0:
-            return None
-        if idea.operator == "tune":
-            return tuning.applied(request.sources, idea)
-        if idea.operator == "combine" and idea.source is not None:
-            return combined(request, idea.source, self._merge)
-        return None
+        if idea.operator == "tune" and request.attempt == 0:
+            return tuning.applied(request.sources, idea) or await self._write(request, dialogue)
+        merged, left = combined(request, bundling.sources_of(idea), self._merge)
+        if request.attempt == 0 and merged != request.sources and not left:
+            return patch_between(request.sources, merged)
+        return await self._write(request, dialogue, begun=merged, left=left)
 
-    async def _write(self, request: WriteRequest, dialogue: Dialogue) -> Patch | Failure:
-        editor = Editor(request.sources)
+    async def _write(
+        self, request: WriteRequest, dialogue: Dialogue, *, begun: Sources | None = None, left: tuple[NodeId, ...] = ()
+    ) -> Patch | Failure:
+        """begun: the files as far as they are done; left: nodes whose changes have to be brought there."""
+        editor = Editor(request.sources, begun)
         system = fill(template("coder"), program=request.brief, editable=", ".join(editor.editable))
-        messages: list[Message] = [_task(request)]
+        messages: list[Message] = [_task(request, editor.sources, left)]
         complained = 0
         for turn in range(1, self._turns + 1):
             prompt = Prompt(system=system, messages=_warm(messages), tools=(TOOL,))
@@ -101,13 +103,13 @@ def objected(request: WriteRequest, after: Sources) -> Failure | None:
     return Failure(kind=FailureKind.DUPLICATE, message=one_line(reason, 300)) if reason else None
 
 
-def _task(request: WriteRequest) -> Message:
-    files = "\n\n".join(fence(file.text, file.path) for file in request.sources)
+def _task(request: WriteRequest, files: Sources, left: tuple[NodeId, ...]) -> Message:
+    shown = "\n\n".join(fence(file.text, file.path) for file in files)
     idea = request.idea
     words = {"title": idea.title, "hypothesis": idea.hypothesis, "mechanism": idea.mechanism, "brief": idea.brief}
-    blocks = [text_block(f"# The files\n\n{files}", HOUR), text_block(fill(template("write"), **words))]
-    if idea.source is not None and idea.source in request.tree:
-        blocks.append(text_block(_other_line(request, idea.source)))
+    blocks = [text_block(f"# The files\n\n{shown}", HOUR), text_block(fill(template("write"), **words))]
+    taken = (idea.source,) if idea.operator == "retry" and idea.source is not None else left
+    blocks += [text_block(_other_line(request, source)) for source in taken if source in request.tree]
     if request.failure is not None:
         blocks.append(text_block(_repair(request, request.failure)))
     return said(*blocks)
@@ -117,7 +119,8 @@ def task_text(request: WriteRequest) -> str:
     """The whole task as one text, for agents that have tools of their own."""
     editable = ", ".join(file.path for file in request.sources)
     blocks = [fill(template("command"), program=request.brief, editable=editable)]
-    return "\n\n".join([*blocks, *(str(block["text"]) for block in _task(request)["content"][1:])])
+    task = _task(request, request.sources, bundling.sources_of(request.idea))
+    return "\n\n".join([*blocks, *(str(block["text"]) for block in task["content"][1:])])
 
 
 def _other_line(request: WriteRequest, source: int) -> str:

@@ -1,8 +1,9 @@
 """Patches that would spend a trial on what is known already, refused before they do. Pure.
 
-The ladder, cheap to dear: the same files as some node (exact); the same program as the parent, a sibling or an
-ancestor once comments and layout are gone; a constant within 5 % of a value that a sibling tried; nothing but lines
-that were taken out on the way to the parent (30 % of the lines that agents add were deleted before: arXiv 2605.20086).
+The ladder: the same files as some node; the same program as the parent, a sibling or an ancestor once comments and
+layout are gone; the very change that is being tried or that lost on another node (as `git patch-id`, wherever it is
+applied); a constant within 5 % of a value that a sibling tried; nothing but lines that were taken out on the way to the
+parent (30 % of the lines that agents add were deleted before: arXiv 2605.20086).
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import hashlib
 import math
 from collections.abc import Iterator
 
-from ..search.model import NodeId, Sources, digest
+from ..search.model import FailureKind, NodeId, Patch, Sources, Verdict, digest
+from ..search.patch import settings_in
 from ..search.ports import WriteRequest
-from .merging import constant, diff
+from ..search.tree import Tree
+from .merging import diff, patch_between
 
 NEAR = math.log(1.05)  # two values of a constant closer than this are one
 LOOK_BACK = 60  # nodes of the path whose deletions are remembered
@@ -39,9 +42,10 @@ def objection(request: WriteRequest, after: Sources) -> str | None:
     for node in _relatives(request):
         if program is not None and program == meaning(request.sources_at(node)):
             return f"but for comments and layout this is {node:04d} ({tree.node(node).title})"
-    near = _near_value(request, after)
-    if near is not None:
-        return near
+    patch = patch_between(request.sources, after)
+    again = _again(request, patch) or _near_value(request, patch)
+    if again is not None:
+        return again
     if request.idea.operator not in _MAY_RETURN and _only_returns(request, after):
         return "all it adds are lines that were taken out on the way here"
     return None
@@ -90,35 +94,53 @@ def _children(request: WriteRequest) -> list[NodeId]:
     return [int(node) for node in (tree.parent[: tree.next_id] == request.parent).nonzero()[0]]
 
 
-def _near_value(request: WriteRequest, after: Sources) -> str | None:
+def _again(request: WriteRequest, patch: Patch) -> str | None:
+    """The very same change is under way on another node, or lost there. One that helped there may be brought here."""
+    if request.idea.operator in _MAY_RETURN:
+        return None
+    tree = request.tree
+    for node in reversed(request.memory.made(patch)):
+        if node != request.experiment and (what := _standing(tree, node)) is not None:
+            on = int(tree.parent[node])
+            return f"the very same change {what} as {node:04d} (on {on:04d}): only a retry may take it to another node"
+    return None
+
+
+def _standing(tree: Tree, node: NodeId) -> str | None:
+    """What speaks against making the change of a node once more."""
+    known = tree.node(node)
+    if known.verdict is None:
+        return "is being tried right now"
+    if known.failure is not None:
+        starved = known.failure.kind is FailureKind.STARVED
+        return None if starved else f"failed ({known.failure.kind})"
+    lost = known.parent is not None and tree.loss[node] >= tree.loss[known.parent]
+    return "lost" if known.verdict is Verdict.PARKED and lost else None
+
+
+def _near_value(request: WriteRequest, patch: Patch) -> str | None:
     """A single constant set to almost the value that a sibling tried."""
-    mine = _knob(request.sources, after)
-    if mine is None:
+    mine = settings_in(patch)
+    if len(mine) != 1 or not mine[0].alone:
         return None
-    name, value = mine
-    for node in _relatives(request):
-        theirs = _knob(request.sources, request.sources_at(node))
-        if theirs is None or theirs[0] != name or value * theirs[1] <= 0:
+    name, value = mine[0].name, _number(mine[0].after)
+    for node, theirs in request.memory.settings.get(name, {}).items():
+        other = _number(theirs.after)
+        sibling = request.tree.parent[node] == request.parent and node != request.experiment
+        if not sibling or not theirs.alone or value * other <= 0:
             continue
-        if abs(math.log(value / theirs[1])) < NEAR:
-            return f"{name} = {value:g} is within 5 % of {theirs[1]:g}, which {node:04d} tried"
+        if abs(math.log(value / other)) < NEAR:
+            return f"{name} = {value:g} is within 5 % of {other:g}, which {node:04d} tried"
     return None
 
 
-def _knob(before: Sources, after: Sources) -> tuple[str, float] | None:
-    """(name, new value) if all that changed is the number of one top-level constant."""
-    changed = [line for line in diff(before, after).splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
-    if len(changed) != 2 or len(before) != len(after):
-        return None
-    name = changed[1][1:].split("=")[0].split(":")[0].strip()
-    for file in after:
-        text = constant(file.text, name)
-        try:
-            if text is not None and changed[1][1:].startswith(name):
-                return name, float(text)
-        except ValueError:
-            return None
-    return None
+def _number(text: str) -> float:
+    """0 for what is no number: it is near nothing."""
+    try:
+        value = float(text)
+    except ValueError:
+        return 0.0
+    return value if math.isfinite(value) else 0.0
 
 
 def _only_returns(request: WriteRequest, after: Sources) -> bool:

@@ -16,11 +16,11 @@ LARGEST_FILE = 400_000  # characters
 
 
 class Editor:
-    """The files of one writing."""
+    """The files of one writing. begun: the same files, if part of the work is done already."""
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Sources, begun: Sources | None = None) -> None:
         self._before = sources
-        self._now = sources
+        self._now = begun or sources
         self.out_of_bounds: str | None = None  # what it tried to touch
         self.last_error = ""
 

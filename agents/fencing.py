@@ -5,11 +5,8 @@ from __future__ import annotations
 import hashlib
 import re
 
-_ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_UNPRINTABLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\U000e0000-\U000e007f\ud800-\udfff]"
-)
+from ..search.plain_text import without_controls
+
 _SECRETS = re.compile(
     r"sk-[A-Za-z0-9_-]{16,}|gh[pousr]_[A-Za-z0-9]{20,}|github_pat_\w{20,}|hf_[A-Za-z0-9]{20,}|AKIA[0-9A-Z]{16}"
     r"|xox[abprs]-[A-Za-z0-9-]{10,}|(?i:bearer)\s+[A-Za-z0-9._~+/-]{20,}=*"
@@ -19,12 +16,10 @@ _SECRETS = re.compile(
 
 
 def clean(text: str, limit: int = 4000) -> str:
-    """Without control characters, ANSI sequences, direction overrides and invisible signs; a carriage return keeps what
-    was printed last on its line; keys are blotted out; what is longer than `limit` characters loses its middle."""
+    """`without_controls`, with keys blotted out; what is longer than `limit` characters loses its middle."""
     if len(text) > 100 * limit:  # the rest would cost time and be cut anyway
         text = text[: 50 * limit] + text[-50 * limit :]
-    lines = (line.rstrip("\r").rpartition("\r")[2] for line in _ANSI.sub("", text).split("\n"))
-    text = redacted(_UNPRINTABLE.sub("", "\n".join(lines)))
+    text = redacted(without_controls(text))
     if len(text) <= limit:
         return text
     head = limit // 3

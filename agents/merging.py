@@ -1,4 +1,5 @@
-"""Bringing another node's change to a file: constants first, then text that is found again, then git's three-way merge.
+"""Bringing another node's change to a file: values by their names first, then text that is found again, then git's
+three-way merge.
 
 Measured on the 22 patches kept in a real run, each brought to the common baseline: git's merge alone has conflicts in
 12, text that is found again fails in 7, taking the constant's new value in none; so in this order. What is left goes to
@@ -9,11 +10,12 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from ..search.model import Edit, Failure, NodeId, Patch, SourceFile, Sources
+from ..search.model import Failure, NodeId, Patch, SourceFile, Sources
 from ..search.patch import apply_patch, check_syntax, edits_between
 from ..search.ports import WriteRequest
+from .values import carried
 
 Merge = Callable[[str, str, str], str | None]
 """(base, ours, theirs) -> merged text, or None if there are conflicts."""
@@ -43,17 +45,27 @@ def merged(*, base: Sources, theirs: Sources, ours: Sources, merge: Merge) -> So
     return after_all if after_all != ours and check_syntax(after_all) is None else None
 
 
-def combined(request: WriteRequest, source: NodeId, merge: Merge) -> Patch | None:
-    """The patch that brings the change of `source` to the request's files; None if the coder has to do it."""
-    change = _change(request, source)
-    if change is None:
-        return None
-    result = merged(base=change[0], theirs=change[1], ours=request.sources, merge=merge)
-    if result is None:
-        return None
-    now = {file.path: file.text for file in result}
-    edits = (edit for file in request.sources for edit in edits_between(file.path, file.text, now[file.path]))
-    return Patch(edits=tuple(edits))
+def combined(request: WriteRequest, sources: Sequence[NodeId], merge: Merge) -> tuple[Sources, tuple[NodeId, ...]]:
+    """The request's files with the changes of the other nodes, one after the other, and those that the coder has to
+    bring there."""
+    files, left = request.sources, list[NodeId]()
+    there = set(request.tree.path(request.parent)) if sources and request.parent in request.tree else set()
+    for source in sources:
+        if source in there:
+            continue
+        change = _change(request, source)
+        result = merged(base=change[0], theirs=change[1], ours=files, merge=merge) if change else None
+        if result is None:
+            left.append(source)
+        else:
+            files = result
+    return files, tuple(left)
+
+
+def patch_between(before: Sources, after: Sources) -> Patch:
+    """The patch that leads from one version of the files to the other."""
+    now = {file.path: file.text for file in after}
+    return Patch(edits=tuple(e for file in before for e in edits_between(file.path, file.text, now[file.path])))
 
 
 def shown_change(request: WriteRequest, source: NodeId, limit: int = 12_000) -> str:
@@ -83,31 +95,14 @@ def _change(request: WriteRequest, source: NodeId) -> tuple[Sources, Sources] | 
 
 
 def _one_file(path: str, base: str, theirs: str, ours: str, merge: Merge) -> str | None:
-    text: str | None = ours
+    if path.endswith(".py"):
+        base, ours = carried(base=base, theirs=theirs, ours=ours)
+    files: Sources | Failure = (SourceFile(path=path, text=ours),)
     for edit in edits_between(path, base, theirs):
-        text = _constants(edit, text) if text is not None else None
-        if text is None:
-            return merge(base, ours, theirs)
-    return text
-
-
-def _constants(edit: Edit, text: str) -> str | None:
-    """One edit, by the names it sets if it only gives constants new values, else by the text it replaces."""
-    if edit.old:
-        old, new = edit.old.splitlines(), edit.new.splitlines()
-        changed = [(a, b) for a, b in zip(old, new, strict=False) if a != b]
-        pairs = [(_CONSTANT.fullmatch(a), _CONSTANT.fullmatch(b)) for a, b in changed]
-        if len(old) == len(new) and all(a and b and a[1] == b[1] for a, b in pairs):
-            for _, value in pairs:
-                assert value is not None
-                set_to = set_constant(text, value[1], value[3])
-                if set_to is None:
-                    break
-                text = set_to
-            else:
-                return text
-    after = apply_patch((SourceFile(path=edit.path, text=text),), Patch(edits=(edit,)), editable=(edit.path,))
-    return None if isinstance(after, Failure) else after[0].text
+        if isinstance(files, Failure):
+            break
+        files = apply_patch(files, Patch(edits=(edit,)), editable=(path,))
+    return merge(base, ours, theirs) if isinstance(files, Failure) else files[0].text
 
 
 def set_constant(text: str, name: str, value: str) -> str | None:

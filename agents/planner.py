@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import time
 
-from ..search.model import ExpansionKind, Failure, FailureKind, ModelCall, NodeId
+from ..search.model import ExpansionKind, Failure, FailureKind, Idea, ModelCall, NodeId
 from ..search.ports import Option, Plan, PlanReply, PlanRequest
-from . import tuning
+from . import bundling, tuning
 from .conversation import HOUR, CannotAsk, Dialogue, Message, Prompt, Speaker, answered, said, text_block
 from .digest import facts, history, standing, tokens_of
 from .fencing import clean, fence, one_line
 from .merging import diff
 from .prompts import fill, template
-from .replies import PlanAnswer, parse_plan
+from .replies import LONGEST_REPLY, PlanAnswer, parse_plan
 
 REPLIES = 3  # of which all but the first are corrections
 PLATEAU = 12  # experiments without a move of main after which another kind of step is asked for
@@ -30,9 +30,10 @@ class ModelPlanner:
     async def plan(self, request: PlanRequest) -> PlanReply:
         """A plan, or a Failure of kind no-idea."""
         begun = time.perf_counter()
-        study = tuning.follow(request) if not request.calls.replies else None
-        if study is not None:
-            return PlanReply(outcome=study, call=ModelCall(backend="tune", seconds=time.perf_counter() - begun))
+        ready = _without_a_model(request) if not request.calls.replies else None
+        if ready is not None:
+            name, plan = ready
+            return PlanReply(outcome=plan, call=ModelCall(backend=name, seconds=time.perf_counter() - begun))
         dialogue = Dialogue(self._speaker, request.calls)
         outcome = await self._ask(request, dialogue)
         return PlanReply(outcome=outcome, call=dialogue.summary(time.perf_counter() - begun))
@@ -56,14 +57,24 @@ class ModelPlanner:
             if isinstance(outcome, Plan):
                 return outcome
             again = said(text_block(fill(template("again"), reason=outcome.message)))
-            messages += [answered(reply) if reply.content else {"role": "assistant", "content": "(nothing)"}, again]
+            readable = reply.content and len(reply.text) <= LONGEST_REPLY  # a rogue one would be paid for again
+            messages += [answered(reply) if readable else {"role": "assistant", "content": "(nothing)"}, again]
         return outcome
 
 
+def _without_a_model(request: PlanRequest) -> tuple[str, Plan] | None:
+    """(backend, plan) of what needs no thinking: a bundle that the policy asks for, a study that is under way."""
+    bundle = bundling.planned(request)
+    if bundle is not None:
+        return "bundle", bundle
+    study = tuning.follow(request)
+    return ("tune", study) if study is not None else None
+
+
 def question_text(request: PlanRequest, digest_tokens: int) -> str:
-    """The whole task as one text, for agents that have tools of their own."""
+    """The whole task as one text, for agents that have tools of their own and stand in a folder with main's files."""
     blocks = _question(request, digest_tokens, "")["content"]
-    return "\n\n".join([_instructions(request), *(str(block["text"]) for block in blocks)])
+    return "\n\n".join([_instructions(request), *(str(block["text"]) for block in blocks), fill(template("folder"))])
 
 
 def _instructions(request: PlanRequest) -> str:
@@ -134,6 +145,9 @@ def examined(request: PlanRequest, plan: Plan | Failure) -> Plan | Failure:
         return study if isinstance(study, Plan) else _no_idea(study.reason)
     if idea.brief in request.memory.tried_on(node):
         return _no_idea(f"this very brief was tried there already: {_tried(request, node, idea.brief)}")
+    lost = _lost_elsewhere(request, idea)
+    if lost is not None:
+        return _no_idea(f"this very brief lost on another node; only a retry may take it up, with a reason: {lost}")
     words = _words(idea.brief)
     for other, (parent, flying) in request.memory.in_flight.items():
         if parent == node and _alike(words, _words(flying.brief)):
@@ -150,6 +164,14 @@ def _tried(request: PlanRequest, node: NodeId, brief: str) -> str:
     return ""
 
 
+def _lost_elsewhere(request: PlanRequest, idea: Idea) -> str | None:
+    """The line of the last experiment with the brief, if all that had it lost."""
+    record = request.memory.brief(idea.brief)
+    if idea.operator in ("retry", "combine", "repair") or record.last is None or not record.tried or record.improved:
+        return None
+    return facts(request.tree.node(record.last), request.tree)
+
+
 def _words(text: str) -> frozenset[str]:
     return frozenset(text.lower().split())
 
@@ -164,9 +186,9 @@ def _direction(request: PlanRequest) -> str:
 
 def _left(request: PlanRequest, limits: str) -> str:
     spent = request.spending.total
-    done = f"Experiment {request.experiment}; {spent.tokens:,} tokens used so far"
+    done = f"This is experiment {request.experiment}; the campaign has used {spent.tokens:,} tokens"
     done += f" (${spent.dollars:.2f})" if spent.dollars is not None else ""
-    return f"{done}. {limits}".strip() if limits else f"{done}."
+    return f"{done}. {limits}".strip()
 
 
 def _no_idea(message: str) -> Failure:

@@ -40,6 +40,7 @@ def _plan(body: Body, rng: random.Random) -> Answer:
         return Answer(content=({"type": "text", "text": "I find nothing to change."},))
     brief, proposal = rng.choices(known, [proposal.weight for _, proposal in known])[0]
     plan = {
+        "analysis": "The catalogue offers this edit; a model would say here why it takes it.",
         "option": int(rng.choice(_OPTION.findall(text))[0]),
         "operator": "simplify" if proposal.category == "simplify" else rng.choice(["draft", "refine"]),
         "source": None,

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from ..search.model import ExpansionKind, Failure, FailureKind, Idea, Knob, SetbackContract
 from ..search.ports import Option, Plan
-from ..search.tree import Tree
+from ..search.tree import ROOT, Tree
 from .fencing import clean, one_line
 
 Operator = Literal["draft", "refine", "combine", "simplify", "ablate", "tune", "repair", "retry"]
@@ -58,6 +58,7 @@ class KnobAnswer(_Answer):
 class PlanAnswer(_Answer):
     """What the planner is asked for; its JSON schema is what a server is told."""
 
+    analysis: str = ""  # first, because a model thinks in the order in which it writes; kept in the journal's reply
     option: int
     operator: Operator
     source: int | None = None
@@ -82,6 +83,8 @@ def parse_plan(text: str, options: Sequence[Option], tree: Tree) -> Plan | Failu
         return _no_idea(f"the brief has {len(answer.brief):,} characters; at most {LONGEST_BRIEF:,} are read")
     if answer.operator in ("combine", "retry") and (answer.source is None or answer.source not in tree):
         return _no_idea(f"{answer.operator} needs a source that exists; {answer.source} does not")
+    if answer.operator in ("combine", "retry") and answer.source == ROOT:
+        return _no_idea(f"{answer.operator} needs a source with a change of its own; {ROOT:04d} is the root")
     if answer.operator == "tune" and not answer.knobs:
         return _no_idea("tune needs knobs")
     asked = options[answer.option - 1].expansion
@@ -90,7 +93,7 @@ def parse_plan(text: str, options: Sequence[Option], tree: Tree) -> Plan | Failu
         title=one_line(answer.title, 100) or "untitled",
         hypothesis=clean(answer.hypothesis, 1500),
         mechanism=clean(answer.mechanism, 1500),
-        category=_CATEGORY.sub("-", answer.category.lower()).strip("-")[:30] or "other",
+        category=_CATEGORY.sub("-", one_line(answer.category).lower()).strip("-")[:30] or "other",
         brief=clean(answer.brief, LONGEST_BRIEF),
         expected_change=answer.expected_change if math.isfinite(answer.expected_change) else 0.0,
         contract=SetbackContract(**answer.contract.model_dump()) if answer.contract else None,

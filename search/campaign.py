@@ -237,7 +237,7 @@ class Campaign:
             return
         if life.judged is None:
             wanted = self.steps.preset.root_trials
-            await asyncio.gather(*(self.steps.measure(trial) for trial in range(wanted)))
+            await asyncio.gather(*(self.steps.trials.root(trial) for trial in range(wanted)))
             if len(life.values) < wanted:
                 failure = life.failures[-1]
                 if failure.kind is FailureKind.STARVED:
@@ -333,7 +333,7 @@ class Campaign:
     def _repeat(self) -> None:
         """Run the further trials that were asked for, beside everything else."""
         for node in [node for node, trials in self.state.owed.items() if trials and node not in self._repeating]:
-            self._repeating[node] = asyncio.create_task(self.steps.repeat(node), name=f"more trials of {node:04d}")
+            self._repeating[node] = asyncio.create_task(self.steps.trials.owed(node), name=f"more trials of {node:04d}")
 
     def _submit(self, request: Request) -> str | None:
         """Begin an experiment with somebody else's idea and patch: planned and written already."""

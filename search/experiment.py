@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Literal, TypedDict
 
+from .drift import Standing, standing
 from .errors import Unavailable
 from .events import (
     Called,
@@ -22,13 +22,12 @@ from .events import (
     Committed,
     Judged,
     Planned,
-    Scored,
     Selected,
-    Trained,
     Written,
 )
 from .ledger import Ledger
-from .life import Life, is_void, note_text
+from .life import Life, note_text
+from .measuring import Measuring
 from .model import (
     Expansion,
     Failure,
@@ -37,7 +36,6 @@ from .model import (
     ModelCall,
     NodeId,
     Patch,
-    ScoreReport,
     Sources,
     Verdict,
     digest,
@@ -48,7 +46,6 @@ from .ports import (
     Clock,
     Coder,
     Inbox,
-    Job,
     Journal,
     NoInbox,
     Observer,
@@ -61,12 +58,8 @@ from .ports import (
     WriteRequest,
 )
 from .ratchet import PRESETS, Confirm, decide
-from .scrutiny import cuts, tolerance
 from .settings import Settings
-from .tree import ROOT, Tree
-
-LARGEST_SCORE = 1e12
-"""Larger values (and NaN) are refused before they are journalled: their squares would outgrow a float."""
+from .tree import Node, Tree
 
 Step = Literal["plan", "write", "check", "commit", "train", "score", "judge", "settle", "end"]
 
@@ -106,6 +99,9 @@ class Experiments:
         self.brief = ""  # program.md, once it was read
         self.stopping = False  # whether experiments end before their next step that costs anything
         self.selected = asyncio.Event()  # set after each `select`
+        self.trials = Measuring(
+            parts.trainer, ledger, confirmations=self.preset.confirmations, stopping=lambda: self.stopping
+        )
 
     # -- the order of the steps ---------------------------------------------------------------------------------
 
@@ -209,6 +205,7 @@ class Experiments:
                 rng=self._rng(life.id, f"write{attempt}"),
                 parent=life.parent,
                 tree=self.tree,
+                memory=self.state.memory,
                 sources_at=self._sources_at,
                 calls=self._calls(life, "write", attempt),
             )
@@ -237,7 +234,7 @@ class Experiments:
             if failure is None:
                 parent = self.tree.node(life.parent).commit
                 assert parent is not None
-                job = self._job(life, trial=0, commit=parent, overlay=self._patched(life))
+                job = self.trials.job(life, trial=0, commit=parent, overlay=self._patched(life))
                 failure = await self.parts.trainer.smoke(job)
             seconds = round(perf_counter() - begun, 3)
             self.ledger.record(
@@ -278,8 +275,8 @@ class Experiments:
         if trial not in life.trained:
             if self.stopping:
                 return {"next": "end"}
-            job = self._job(life, trial=trial, commit=life.committed[attempt].commit)
-            await self._train(job)
+            job = self.trials.job(life, trial=trial, commit=life.committed[attempt].commit)
+            await self.trials.train(job)
             if trial not in life.trained:  # starved, and the user wants to stop
                 return {"next": "end"}
         outcome = life.trained[trial].outcome
@@ -292,20 +289,26 @@ class Experiments:
     async def score(self, where: Where) -> Where:
         """A separate, trusted process scores what the trial saved."""
         life, trial = self._life(where), where["trial"]
-        job = self._job(life, trial=trial, commit=life.committed[where["attempt"]].commit)
+        job = self.trials.job(life, trial=trial, commit=life.committed[where["attempt"]].commit)
         if trial not in life.scored:
-            await self._score(job)
-        self.parts.trainer.discard(job)
+            await self.trials.score(job)
+        self.trials.discard(job)
         return {"next": "judge"}
 
     async def judge(self, where: Where) -> Where:
-        """The ratchet's screen, the confirming trials it asks for, and the verdict, against main as it is now."""
+        """The ratchet's screen, the confirming trials it asks for, main once more beside them, and the verdict, against
+        main as it is now."""
         life = self._life(where)
-        if life.judged is None:
+        while life.judged is None:
             answer = self._verdict(life)
             if isinstance(answer, Confirm):
                 return {"trial": where["trial"] + 1, "next": "train"}
-            self.ledger.record(answer)
+            if isinstance(answer, Judged):
+                self.ledger.record(answer)
+            elif self.stopping:
+                return {"next": "end"}
+            else:
+                await self._anchor(life, answer)
         return {"next": "settle"}
 
     async def settle(self, where: Where) -> Where:
@@ -345,17 +348,6 @@ class Experiments:
             call=call,
         )
 
-    async def measure(self, trial: int) -> None:
-        """One trial of the root, trained and scored; what the journal has already is not done again."""
-        life = self.state.lives[ROOT]
-        assert self.tree.root_commit is not None
-        job = self._job(life, trial=trial, commit=self.tree.root_commit)
-        if trial not in life.trained:
-            await self._train(job)
-        if trial not in life.scored and not isinstance(life.trained[trial].outcome, Failure):
-            await self._score(job)
-        self.parts.trainer.discard(job)
-
     def _options(self, number: NodeId) -> tuple[list[Expansion], str]:
         """What somebody asked for, with the note to it; else the policy's best that nobody closed."""
         for request in self.state.promoted[:1]:
@@ -368,53 +360,10 @@ class Experiments:
             options = [Expansion(node=tree.incumbent)]  # all that the policy wants is closed: go on from main
         return options, ""
 
-    async def repeat(self, node: NodeId) -> None:
-        """The trials of a settled node that somebody asked for; failures are journalled like all others."""
-        commit = self.tree.node(node).commit
-        assert commit is not None
-        while self.state.owed.get(node) and not self.stopping:
-            job, run = self._job_of(node, trial=self.state.tried[node], commit=commit), 0
-            while is_void(trained := await self._train_once(job, run)) and not self.stopping:
-                run += 1
-            if not isinstance(trained.outcome, Failure):
-                await self._score(job)
-            self.parts.trainer.discard(job)
-            self.ledger.note_again(node)
-
-    async def _train(self, job: Job) -> None:
-        """One trial; a starved one is void and run again, a few times."""
-        life = self.state.lives[job.experiment]
-        while job.trial not in life.trained and not (self.stopping and life.void.get(job.trial) and life.id != ROOT):
-            await self._train_once(job, life.void.get(job.trial, 0))
-
-    async def _train_once(self, job: Job, run: int) -> Trained:
-        begun = perf_counter()
-        outcome = await self.parts.trainer.train(replace(job, run=run))
-        event = Trained(
-            time=self.ledger.now(),
-            experiment=job.experiment,
-            trial=job.trial,
-            seed=job.seed,
-            seconds=round(perf_counter() - begun, 3),
-            outcome=outcome,
-            run=run,
-        )
-        self.ledger.record(event)
-        return event
-
-    async def _score(self, job: Job) -> None:
-        begun = perf_counter()
-        outcome = await self.parts.trainer.score(job)
-        if isinstance(outcome, ScoreReport) and not abs(outcome.value) <= LARGEST_SCORE:
-            outcome = Failure(kind=FailureKind.SCORE, message=f"{outcome.value} is no sane {self.tree.metric.name}")
-        seconds = round(perf_counter() - begun, 3)
-        self.ledger.record(
-            Scored(time=self.ledger.now(), experiment=job.experiment, trial=job.trial, seconds=seconds, outcome=outcome)
-        )
-
-    def _verdict(self, life: Life) -> Judged | Confirm:
-        incumbent = self.tree.node(self.tree.incumbent)
-        values, failure = life.values, None
+    def _verdict(self, life: Life) -> Judged | Confirm | NodeId:
+        """The verdict, or the confirming trial that it needs, or the node that must be measured beside it first."""
+        incumbent, values = self.tree.node(self.tree.incumbent), life.values
+        failure = None
         if not values:
             failure = life.failures[-1]
             verdict, reason = Verdict.FAILED, f"{failure.kind}: {failure.message}"
@@ -424,19 +373,26 @@ class Experiments:
             reason = "its score is what the script printed, and main's was measured: that moves nothing"
             verdict = Verdict.PARKED
         else:
-            assert incumbent.score is not None
+            stands = self._standing(life, incumbent)
             answer = decide(
                 self.preset,
                 self.tree.metric,
                 values=values,
-                incumbent=incumbent.score,
-                noise=self.tree.noise,
+                incumbent=stands.score,
+                noise=stands.noise,
                 lines=self._length(life.id) - self._length(incumbent.id),
                 best=self.tree.metric.value(min(float(self.tree.loss[kept]) for kept in self.tree.advances)),
             )
             if isinstance(answer, Confirm):
                 return answer
             verdict, reason = answer.verdict, answer.reason
+            confirmed = len(values) > self.preset.confirmations
+            if stands.wanted and (verdict is Verdict.KEPT or (stands.drifted and confirmed)):
+                if life.unanchored is None:
+                    return incumbent.id
+                verdict, reason = Verdict.PARKED, f"main could not be measured beside it ({life.unanchored})"
+            elif stands.drifted:
+                reason += f"; main was measured anew beside it ({stands.score.n} trials): the machine had drifted"
         return Judged(
             time=self.ledger.now(),
             experiment=life.id,
@@ -445,6 +401,26 @@ class Experiments:
             against=incumbent.id,
             failure=failure,
         )
+
+    def _standing(self, life: Life, incumbent: Node) -> Standing:
+        """What the candidate must beat: main, as this machine measures it now."""
+        assert incumbent.score is not None
+        counted, beside = incumbent.values[-incumbent.score.n :], life.beside.get(incumbent.id, 0)
+        anchored = self.settings.anchors and incumbent.id not in self.state.lives
+        return standing(
+            counted[: len(counted) - beside],
+            counted[len(counted) - beside :],
+            noise=self.tree.noise,
+            apart=self.tree.noise_apart(incumbent.id, beside),
+            anchors=self.preset.confirmations if anchored else 0,
+        )
+
+    async def _anchor(self, life: Life, node: NodeId) -> None:
+        """Measure main once more beside a candidate, unless another candidate's anchor came in between."""
+        before = life.beside.get(node, 0)
+        failure = await self.trials.again(node, unless=lambda: life.beside.get(node, 0) > before)
+        if failure is not None:
+            life.unanchored = failure.kind
 
     def _repair_or(self, otherwise: Step, life: Life, attempt: int, *, allowed: int) -> Where:
         if life.may_repair(attempt, allowed=allowed):
@@ -456,6 +432,8 @@ class Experiments:
         if first is None or first == life.id:
             return None
         node = self.tree.node(first)
+        if node.failure is not None and node.failure.kind is FailureKind.STARVED:
+            return None  # it was never really tried
         became = node.verdict or "in flight"
         return Failure(
             kind=FailureKind.DUPLICATE, message=f"the same files as {first:04d} ({node.title}), which was {became}"
@@ -470,25 +448,6 @@ class Experiments:
         if node.idea:
             lines += ["", node.idea.hypothesis, "", f"Brief: {node.idea.brief}"]
         return "\n".join([*lines, f"Parent: {life.parent:04d}", ""])
-
-    def _job(self, life: Life, *, trial: int, commit: str, overlay: Sources = ()) -> Job:
-        main = float(self.tree.loss[self.tree.incumbent])
-        gain = main - self.tree.metric.loss(life.values[0]) if life.values and life.id != ROOT else None
-        return self._job_of(life.id, trial=trial, commit=commit, overlay=overlay, gain=gain)
-
-    def _job_of(
-        self, node: NodeId, *, trial: int, commit: str, overlay: Sources = (), gain: float | None = None
-    ) -> Job:
-        seed = zlib.crc32(f"{self.tree.seed}/{node}/{trial}".encode()) & 0x7FFFFFFF
-        return Job(
-            experiment=node,
-            trial=trial,
-            seed=seed,
-            commit=commit,
-            overlay=overlay,
-            cuts=cuts(trial=trial, confirmations=self.preset.confirmations, gain=gain, noise=self.tree.noise),
-            tolerance=tolerance(self.tree.root_leak),
-        )
 
     def _calls(self, life: Life, purpose: Literal["plan", "write"], attempt: int) -> CallLog:
         before = (e.reply for e in life.called if (e.purpose, e.attempt) == (purpose, attempt) and e.reply)

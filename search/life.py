@@ -29,6 +29,8 @@ class Life:
     void: dict[int, int] = field(default_factory=dict)  # runs that were starved and are made again, by trial
     scored: dict[int, Scored] = field(default_factory=dict)  # likewise
     judged: Judged | None = None
+    beside: dict[NodeId, int] = field(default_factory=dict)  # scored trials of other nodes since its own first
+    unanchored: FailureKind | None = None  # why main could not be measured beside it; not journalled: tried again
     failures: list[Failure] = field(default_factory=list)  # of all attempts, oldest first
 
     def apply(self, number: int, event: Event) -> None:

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from .events import Event, Judged, Planned
-from .model import Failure, FailureKind, Idea, NodeId, SetbackContract, Verdict
+from .events import Event, Judged, Planned, Written
+from .model import Failure, FailureKind, Idea, NodeId, Patch, SetbackContract, Verdict
+from .patch import Setting, name_of_change, settings_in
 from .tree import ROOT, Tree
 
 
@@ -23,6 +24,8 @@ class Record:
     kept: int = 0
     failed: int = 0
     in_flight: int = 0
+    gained: float = 0.0  # the largest improvement over a parent, as a loss: >= 0
+    last: NodeId | None = None  # the newest of them
 
 
 @dataclass(slots=True)
@@ -35,8 +38,8 @@ class Debt:
 
 
 class Memory:
-    """Records by brief, by category and by operator, the briefs tried on each node, contracts, and how long main has
-    stood still."""
+    """Records by brief, by category and by operator, the briefs tried on each node, what patches changed, contracts,
+    and how long main has stood still."""
 
     def __init__(self) -> None:
         self.briefs: dict[str, Record] = {}
@@ -44,10 +47,13 @@ class Memory:
         self.operators: dict[str, Record] = {}
         self.failures: dict[FailureKind, int] = {}
         self.debts: dict[NodeId, Debt] = {}
+        self.settings: dict[str, dict[NodeId, Setting]] = {}  # by constant: which experiments gave it which value
         self.dry = 0  # experiments judged since main last moved
         self._tried_on: dict[NodeId, set[str]] = {}
         self._children: dict[NodeId, list[NodeId]] = {}
         self._ideas: dict[NodeId, tuple[NodeId, Idea]] = {}  # in flight: experiment -> (parent, idea)
+        self._changes: dict[str, list[NodeId]] = {}  # by the change's name: experiments, ascending
+        self._patched: dict[NodeId, Patch] = {}  # in flight: what was written last
         self._lines: dict[NodeId, NodeId] = {}  # node -> the nearest node above it (or itself) that opened a contract
 
     def brief(self, brief: str) -> Record:
@@ -61,6 +67,11 @@ class Memory:
     def children(self, node: NodeId) -> list[NodeId]:
         """Experiments planned on the node, ascending in the order of their planning."""
         return self._children.get(node, [])
+
+    def made(self, patch: Patch) -> list[NodeId]:
+        """Experiments whose patch makes the same change as this one, on whatever node, ascending."""
+        name = name_of_change(patch)
+        return self._changes.get(name, []) if name is not None else []
 
     @property
     def in_flight(self) -> dict[NodeId, tuple[NodeId, Idea]]:
@@ -76,6 +87,8 @@ class Memory:
         """Take in one event; `tree` has already applied it."""
         if isinstance(event, Planned) and isinstance(event.outcome, Idea):
             self._plan(event.experiment, event.parent, event.outcome)
+        elif isinstance(event, Written) and event.patch is not None and event.failure is None:
+            self._write(event.experiment, event.patch)
         elif isinstance(event, Judged):
             self._judge(tree, event)
 
@@ -93,22 +106,49 @@ class Memory:
             self._lines[node] = line
         for record in self._records(idea):
             record.in_flight += 1
+            record.last = node
+
+    def _write(self, node: NodeId, patch: Patch) -> None:
+        self._forget(node)  # this one repairs it
+        self._patched[node] = patch
+        if (name := name_of_change(patch)) is not None:
+            self._changes.setdefault(name, []).append(node)
+        for setting in settings_in(patch):
+            self.settings.setdefault(setting.name, {})[node] = setting
+
+    def _forget(self, node: NodeId) -> None:
+        before = self._patched.pop(node, None)
+        if before is not None:
+            if (name := name_of_change(before)) is not None:
+                self._changes[name].remove(node)
+            for setting in settings_in(before):
+                self.settings[setting.name].pop(node, None)
 
     def _judge(self, tree: Tree, event: Judged) -> None:
-        if event.experiment != ROOT:
+        starved = event.failure is not None and event.failure.kind is FailureKind.STARVED  # it was never really tried
+        if event.experiment != ROOT and not starved:
             self.dry = 0 if event.verdict is Verdict.KEPT else self.dry + 1
         if isinstance(event.failure, Failure):
             self.failures[event.failure.kind] = self.failures.get(event.failure.kind, 0) + 1
+        if starved:
+            self._forget(event.experiment)
+        self._patched.pop(event.experiment, None)
         if event.experiment not in self._ideas:
             return
         parent, idea = self._ideas.pop(event.experiment)
         if event.verdict is Verdict.KEPT and event.experiment in self._lines:
             self.debts[self._lines[event.experiment]].paid = True
-        improved = bool(tree.loss[event.experiment] < tree.loss[parent])  # False where there is no score (NaN)
+        gained = float(tree.loss[parent] - tree.loss[event.experiment])
+        improved = gained > 0  # False where there is no score (NaN)
+        if starved:
+            self._tried_on[parent].discard(idea.brief)
         for record in self._records(idea):
             record.in_flight -= 1
+            if starved:
+                continue
             record.tried += 1
             record.improved += improved
+            record.gained = max(record.gained, gained) if improved else record.gained
             record.kept += event.verdict is Verdict.KEPT
             record.failed += event.verdict is Verdict.FAILED
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import difflib
-from collections.abc import Sequence
+import hashlib
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from .model import Edit, Failure, FailureKind, Patch, SourceFile, Sources
 
@@ -88,6 +91,76 @@ def edits_between(path: str, before: str, after: str) -> tuple[Edit, ...]:
     if current != after:
         raise AssertionError("edits_between lost a change")
     return tuple(edits)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hunk:
+    """What a patch does in one place, without its surroundings: wherever it is applied, it is the same change."""
+
+    path: str
+    removed: tuple[str, ...]  # lines without comments and layout, in order
+    added: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """A constant of the top level that a patch gives another value."""
+
+    name: str
+    before: str
+    after: str
+    alone: bool  # whether the patch changes nothing else
+
+
+_COMMENT = re.compile(r"(?:^|\s+)#(?=[^'\"]*$).*")
+_SETTING = re.compile(r"([A-Za-z_]\w*) *(?:: *[^=]+?)?=(?!=) *(\S.*)")
+
+
+def hunks(patch: Patch) -> tuple[Hunk, ...] | None:
+    """The changed lines of a patch, sorted by place; None if it replaces whole files, whose old text it does not hold.
+    Changes of layout and comments alone are left out."""
+    if any(not edit.old for edit in patch.edits):
+        return None
+    bare = ((edit.path, _bare(old), _bare(new)) for edit in patch.edits for old, new in _blocks(edit))
+    found = (Hunk(path=path, removed=old, added=new) for path, old, new in bare if old != new)
+    return tuple(sorted(found, key=lambda hunk: (hunk.path, hunk.removed, hunk.added)))
+
+
+def name_of_change(patch: Patch) -> str | None:
+    """The same for patches that change the same lines into the same, wherever those lie (`git patch-id` without its
+    context); None if there is nothing to go by."""
+    found = hunks(patch)
+    return hashlib.sha256(repr(found).encode("utf-8", "surrogateescape")).hexdigest()[:32] if found else None
+
+
+def settings_in(patch: Patch) -> tuple[Setting, ...]:
+    """The constants that a patch sets, in the order of its places."""
+    pairs: list[tuple[str, str]] = []
+    for edit in patch.edits if hunks(patch) else ():
+        for old, new in _blocks(edit):
+            pairs += zip(old, new, strict=True) if len(old) == len(new) else [("", "")]
+    found = [pair for was, now in pairs if (pair := _setting(was, now)) is not None]
+    return tuple(replace(setting, alone=len(pairs) == 1) for setting in found)
+
+
+def _setting(was: str, now: str) -> Setting | None:
+    """The constant that differs between two lines without indentation."""
+    before, after = (_SETTING.fullmatch(_COMMENT.sub("", line).rstrip()) for line in (was, now))
+    if not before or not after or before[1] != after[1] or before[2] == after[2]:
+        return None
+    return Setting(name=before[1], before=before[2], after=after[2], alone=True)
+
+
+def _blocks(edit: Edit) -> Iterator[tuple[list[str], list[str]]]:
+    """(old, new) lines of each place that an edit changes."""
+    old, new = edit.old.splitlines(), edit.new.splitlines()
+    for i1, i2, j1, j2 in _changed_blocks(old, new):
+        yield old[i1:i2], new[j1:j2]
+
+
+def _bare(lines: Sequence[str]) -> tuple[str, ...]:
+    bare = (" ".join(_COMMENT.sub("", line).split()) for line in lines)
+    return tuple(line for line in bare if line)
 
 
 def check_syntax(sources: Sources) -> Failure | None:

@@ -126,6 +126,7 @@ class WriteRequest:
     rng: random.Random
     parent: NodeId = 0
     tree: Tree = field(default_factory=Tree)  # to read
+    memory: Memory = field(default_factory=Memory)  # likewise
     sources_at: Callable[[NodeId], Sources] = lambda node: ()  # the editable files at any committed node
     calls: CallLog = field(default_factory=CallLog)
 

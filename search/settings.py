@@ -76,6 +76,7 @@ class RatchetSettings(_Table):
     """When main may move."""
 
     preset: Literal["naive", "fast", "default", "strict"] = "default"
+    anchor: bool = True  # whether main is measured once more beside a node that would replace it, in case of a drift
 
 
 class BackendSettings(_Table):
@@ -90,6 +91,8 @@ class BackendSettings(_Table):
     digest_tokens: int = Field(default=12_000, ge=500)  # claude, planner: for the history of the tree
     command: tuple[str, ...] = ()  # command: {prompt} in it is the task, {task} a file with it
     environment: tuple[str, ...] = ()  # command: names of the variables it may see
+    writable: tuple[str, ...] = ()  # command: what it may write beside its tree, absolute or from ~
+    sandbox: Literal["auto", "bubblewrap", "landlock", "none"] = "auto"  # command: none = with your rights
     journal: str = ""  # replay: the journal.db of a recorded campaign
 
     @model_validator(mode="after")
@@ -97,6 +100,9 @@ class BackendSettings(_Table):
         needs = {"command": "command", "replay": "journal"}.get(self.backend)
         if needs and not getattr(self, needs):
             raise ValueError(f"backend {self.backend!r} needs {needs} = ...")
+        for path in self.writable:
+            if path[:1] not in ("/", "~") or path.rstrip("/") in ("", "~"):
+                raise ValueError(f"writable: {path!r} is no path below / or ~")
         if "//" in self.base_url and "@" in self.base_url:
             raise ValueError("base_url holds a user name or a password: keys come from the environment only")
         return self
@@ -177,6 +183,13 @@ class Settings(_Table):
     def metric(self) -> Metric:
         """The metric as the search uses it."""
         return Metric(name=self.task.metric.name, direction=self.task.metric.direction)
+
+    @property
+    def anchors(self) -> bool:
+        """Whether main is measured again before it moves: not where a score cannot depend on the machine's state, and
+        not where the first trial decides."""
+        steady = self.budget.kind == "tokens" or self.trainer.executor == "synthetic"
+        return self.ratchet.anchor and not steady and self.ratchet.preset != "naive"
 
     @property
     def in_flight(self) -> int:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .events import CampaignStarted, Event, Requested, Selected, Settled, Trained, experiment_of
+from .events import CampaignStarted, Event, Requested, Scored, Selected, Settled, Trained, experiment_of
 from .life import Life, is_void
 from .memory import Memory
-from .model import Ask, NodeId, Request
+from .model import Ask, NodeId, Request, ScoreReport
 from .ports import Policy
 from .spending import Spending
 from .tree import ROOT, Tree
@@ -46,6 +46,8 @@ class State:
             self._ask(event)
         elif isinstance(event, Selected) and self.promoted and event.options[0].node == self.promoted[0].node:
             del self.promoted[0]
+        if isinstance(event, Scored):
+            self._count_beside(event)
         experiment = ROOT if isinstance(event, CampaignStarted) else experiment_of(event)
         if experiment is None:
             return
@@ -59,6 +61,13 @@ class State:
                 self.owed[experiment] = max(0, self.owed.get(experiment, 0) - 1)
             return
         self.lives.setdefault(experiment, Life(id=experiment)).apply(number, event)
+
+    def _count_beside(self, event: Scored) -> None:
+        """Tell every experiment that has begun to measure of a trial of another."""
+        if isinstance(event.outcome, ScoreReport):
+            for life in self.lives.values():
+                if life.trained and life.id != event.experiment:
+                    life.beside[event.experiment] = life.beside.get(event.experiment, 0) + 1
 
     def _ask(self, event: Requested) -> None:
         request = event.request

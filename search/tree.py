@@ -222,6 +222,15 @@ class Tree:
         there is any; else None."""
         return math.sqrt(self._squares / self._freedom) if self._freedom else self._stated_noise
 
+    def noise_apart(self, node: NodeId, last: int) -> float | None:
+        """`noise`, if the node's last trials had been those of another node."""
+        facts = self._facts[node]
+        counted = self._counted(node, facts.values) if facts else ()
+        if not 0 < last < len(counted):
+            return self.noise
+        squares = self._squares - _squares(counted) + _squares(counted[:-last]) + _squares(counted[-last:])
+        return math.sqrt(max(squares, 0.0) / (self._freedom - 1)) if self._freedom > 1 else None
+
     @property
     def noise_freedom(self) -> int:
         """Degrees of freedom behind `noise`."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 import subprocess
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from ..search.errors import RatchetreeError, WrongUse
@@ -98,6 +99,27 @@ class ForeignGit:
         """Paths that differ."""
         return [name for name in self._git("diff", "--name-only", "-z", before, after).split("\0") if name]
 
+    def touched(self, commits: list[str]) -> list[list[str]]:
+        """What each commit changed against its first parent, as paths."""
+        told = self._run(
+            "diff-tree",
+            "--stdin",
+            "-r",
+            "-m",
+            "--first-parent",
+            "--name-only",
+            "--root",
+            input="\n".join([*commits, ""]).encode(),
+        )
+        found: dict[str, list[str]] = {sha: [] for sha in commits}
+        own: list[str] = []
+        for line in told.decode("utf-8", "replace").splitlines():
+            if line.split(" ")[0] in found:
+                own = found[line.split(" ")[0]]
+            else:
+                own.append(line)
+        return list(found.values())
+
     def text(self, commit: str, path: str) -> str | None:
         """A file's text; None if there is none."""
         try:
@@ -105,9 +127,32 @@ class ForeignGit:
         except RatchetreeError:
             return None
 
+    @cached_property
+    def _lacking(self) -> set[str]:
+        """Objects that a partial clone has not got."""
+        told = self._git("rev-list", "--objects", "--missing=print", "--all", "--reflog")
+        return {line[1:] for line in told.splitlines() if line.startswith("?")}
+
+    def is_whole(self, commit: str, suffixes: tuple[str, ...]) -> bool:
+        """Whether all files with these endings are there."""
+        if not self._lacking:
+            return True
+        entries = (line.partition("\t") for line in self._git("ls-tree", "-r", commit).splitlines())
+        return not any(
+            facts.split()[2] in self._lacking for facts, _, path in entries if path.rstrip('"').endswith(suffixes)
+        )
+
+    def fullest(self, path: str) -> tuple[str, str]:
+        """The commit and text of a file's longest version, the newest of equals; empty if there never was one."""
+        versions = self._git("log", "--all", "--reflog", "--max-count=300", "--format=%H", "--", path).split()
+        texts = ((sha, self.text(sha, path) or "") for sha in versions)
+        return max(texts, key=lambda version: version[1].count("\n"), default=("", ""))
+
     def copy_to(self, folder: Path, commits: list[str]) -> None:
-        """Bring these commits, with their histories, into the repository at `folder`."""
-        pack = self._run("pack-objects", "--revs", "--stdout", "-q", input="\n".join([*commits, ""]).encode())
+        """Bring these commits, with their histories, into the repository at `folder`; what a partial clone lacks of old
+        files is left behind."""
+        wanted = "\n".join([*commits, ""]).encode()
+        pack = self._run("pack-objects", "--revs", "--stdout", "--missing=allow-any", "-q", input=wanted)
         _run(folder, "index-pack", "--stdin", "--fix-thin", input=pack)
 
     def _git(self, *arguments: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -20,18 +21,19 @@ from ..search.life import note_text
 from ..search.model import Direction
 from .foreign_git import Commit, ForeignGit, rows_of
 from .import_events import Attempt, events_of_run
+from .import_parents import CODE, compare_with_git
 from .journal import SqliteJournal
 from .repository import MAIN, PINS
 from .results_table import Findings, Row, Table, read_table
 from .workspace import Workspace, git_in
 
 _TABLES = ("results.tsv", "results.csv", "experiments.tsv", "experiments.csv")
+_TABLE_LIKE = re.compile(r"(?:^|/)[^/]*(?:results|experiments)[^/]*\.(?:tsv|csv)$", re.I)
 _SEED_ONLY = re.compile(
     r"^(?:try |use |change |changed |new |another |different |random |rng )*seed\b|\bre-?run\b|\breplicat|"
     r"^repeat (?:the )?(?:baseline|best|run)|\bnoise (?:floor|check|test)\b",
     re.I,
 )
-_CODE = (".py", ".toml", ".yaml", ".yml", ".c", ".cpp", ".cu", ".cuh", ".h", ".rs", ".go", ".js", ".ts", ".jl")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,17 +42,18 @@ class Wishes:
 
     metric: str | None = None
     direction: Direction | None = None
-    results: Path | None = None  # the table
+    results: Path | None = None  # the table: a file, a file of the repository's last commit, or REVISION:FILE
     root: str | None = None  # the commit the run began at
     noise: float | None = None  # sd between trials of one node
 
 
 def import_run(source: Path, folder: Path, wishes: Wishes, *, version: str, now: float) -> Findings:
-    """Make the new folder a workspace that holds the run at `source`. Raises WrongUse; then nothing is left behind."""
+    """Make the new folder a workspace that holds the run at `source`. Raises RatchetreeError; then nothing is
+    left behind."""
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise WrongUse(f"{folder} exists and is not an empty folder: give a new one")
     findings = Findings()
-    found, git = _look(source, wishes)
+    found, git = _look(source, wishes, findings)
     root = None
     if found is not None:
         table = read_table(_text(found), findings, metric=wishes.metric, direction=wishes.direction)
@@ -65,11 +68,18 @@ def import_run(source: Path, folder: Path, wishes: Wishes, *, version: str, now:
     attempts = _attempts(rows, git, findings, now=now)
     if git is not None:
         root = _root_commit(git, root, attempts, wishes, findings)
-        _compare_with_git(attempts, git, root, findings)
+        compare_with_git(attempts, git, root, findings)
     noise = wishes.noise if wishes.noise is not None else _noise(attempts, findings)
-    workspace = _make(folder, table, attempts, git, root, findings, source=found)
-    events = events_of_run(workspace, table, attempts, root, noise=noise, version=version)
-    _write(workspace, events, attempts)
+    was_there = folder.exists()
+    try:
+        workspace = _make(folder, table, attempts, git, root, findings, source=found)
+        events = events_of_run(workspace, table, attempts, root, noise=noise, version=version)
+        _write(workspace, events, attempts)
+    except BaseException:  # Ctrl-C too: half an import helps nobody, and the folder was empty before
+        shutil.rmtree(folder, ignore_errors=True)
+        if was_there:
+            folder.mkdir()
+        raise
     return findings
 
 
@@ -82,22 +92,47 @@ class _File:
     raw: bytes
 
 
-def _look(source: Path, wishes: Wishes) -> tuple[_File | None, ForeignGit | None]:
+def _look(source: Path, wishes: Wishes, findings: Findings) -> tuple[_File | None, ForeignGit | None]:
     """The table (in the folder, or committed) and the repository, whichever are there."""
     if not source.exists():
         raise WrongUse(f"{source} is not there: give a repository, or a results.tsv")
     if source.is_file():
         return _File(name=source.name, raw=source.read_bytes()), None
     git = ForeignGit(source) if (source / ".git").exists() or (source / "HEAD").exists() else None
-    path = wishes.results or next((source / name for name in _TABLES if (source / name).exists()), None)
+    if wishes.results is not None:
+        return _named(wishes.results, git), git
+    path = next((source / name for name in _TABLES if (source / name).exists()), None)
     if path is not None:
-        if not path.is_file():
-            raise WrongUse(f"--results {path} is no file")
-        return _File(name=path.name, raw=path.read_bytes()), git
+        return _with_rows(_File(name=path.name, raw=path.read_bytes()), git, findings), git
     if git is None:
         raise WrongUse(f"{source} is neither a git repository nor has it a {_TABLES[0]}: name the table with --results")
     committed = ((name, git.text(git.head, name)) for name in _TABLES)
-    return next((_File(name=name, raw=text.encode()) for name, text in committed if text), None), git
+    found = next((_File(name=name, raw=text.encode()) for name, text in committed if text), None)
+    if found is None and (others := [name for name in sorted(git.files(git.head)) if _TABLE_LIKE.search(name)]):
+        raise WrongUse(f"{source} has no {_TABLES[0]}, but {', '.join(others[:6])}: name one with --results FILE")
+    return (_with_rows(found, git, findings) if found else None), git
+
+
+def _named(path: Path, git: ForeignGit | None) -> _File:
+    """The table that the user named: a file, or one in the repository's last commit (or REVISION:FILE)."""
+    if path.is_file():
+        return _File(name=path.name, raw=path.read_bytes())
+    revision, _, inside = str(path).rpartition(":")
+    text = git.text(revision or git.head, inside) if git else None
+    if text is None:
+        raise WrongUse(f"--results {path} is no file, and none of the repository's last commit")
+    return _File(name=Path(inside).name, raw=text.encode())
+
+
+def _with_rows(file: _File, git: ForeignGit | None, findings: Findings) -> _File:
+    """The table; if somebody has emptied it since, its fullest committed version."""
+    if git is None or file.raw.count(b"\n") > 1:
+        return file
+    sha, text = git.fullest(file.name)
+    if text.count("\n") <= 1:
+        return file
+    findings.guessed.append(f"{file.name} is empty now: its fullest version is read, of {sha[:7]} (--results FILE)")
+    return _File(name=file.name, raw=text.encode())
 
 
 def _text(file: _File) -> str:
@@ -124,10 +159,14 @@ def _attempts(rows: Sequence[Row], git: ForeignGit | None, findings: Findings, *
     words: list[str] = []
     gone: list[str] = []
     twice: list[str] = []
+    partial: list[str] = []
     last, time = 0, 0.0
     for i, row in enumerate(rows):
         commit = git.find(row.commit) if git else None
-        if git and commit is None:
+        if git and commit and not git.is_whole(commit.sha, CODE):
+            partial.append(f"{i:04d}")
+            commit = None
+        elif git and commit is None:
             (gone if re.fullmatch(r"[0-9a-fA-F]{7,40}", row.commit) else words).append(
                 f"{i:04d}: {row.commit or 'empty'}"
             )
@@ -141,6 +180,7 @@ def _attempts(rows: Sequence[Row], git: ForeignGit | None, findings: Findings, *
         if row.status == "keep":
             last = i
     findings.count(findings.left_out, gone, "whose commit is not in the repository (reset away and swept): no diff")
+    findings.count(findings.left_out, partial, "whose code a partial clone lacks: no diff (fetch it whole)")
     findings.count(findings.left_out, words, "without a commit's hash: no diff")
     findings.count(findings.guessed, twice, "name a commit that an earlier row has: a repeat, shown without a diff")
     if not time:
@@ -179,40 +219,19 @@ def _root_commit(
     return git.beginning(findings)
 
 
-def _compare_with_git(attempts: list[Attempt], git: ForeignGit, root: Commit, findings: Findings) -> None:
-    """Say where the rule and git's parents differ, and what no row speaks of."""
-    row_of = {a.commit.sha: i for i, a in enumerate(attempts) if a.commit} | {root.sha: 0}
-    sha_of = {i: sha for sha, i in row_of.items()}
-    for i, attempt in enumerate(attempts):
-        if not i or attempt.commit is None or attempt.parent not in sha_of or not attempt.commit.parents:
-            continue
-        actual = git.commits.get(attempt.commit.parents[0])
-        if actual is not None and not _same_code(git, actual.sha, sha_of[attempt.parent]):
-            row = row_of.get(actual.sha)
-            is_at = f"{row:04d}" if row is not None else f"{actual.sha[:7]}, which no row names"
-            findings.disagree.append(
-                f"{i:04d} ({attempt.commit.sha[:7]}): its parent is {attempt.parent:04d} by rule (the last keep), but "
-                f"in git it is {is_at}"
-            )
-    silent = [commit.sha[:7] for commit in git.line(git.head, root.sha) if commit.sha not in row_of]
-    if silent:
-        findings.left_out.append(f"{len(silent)} commits that no row names: {', '.join(silent[:6])}")
-
-
-def _same_code(git: ForeignGit, one: str, other: str) -> bool:
-    """Whether two commits hold the same code: tables and notes are often committed in between."""
-    same = one == other or git.commits[one].tree == git.commits[other].tree
-    return same or not any(path.endswith(_CODE) for path in git.changed(one, other))
-
-
 def _noise(attempts: list[Attempt], findings: Findings) -> float | None:
     """The spread of one tree's trials, as far as the run shows it: rows that changed the seed alone."""
-    squares, rows = [], []
+    squares, rows, same = [], [], []
     for i, attempt in enumerate(attempts):
-        before = attempts[attempt.parent].row.value
-        if i and attempt.row.value is not None and before is not None and _SEED_ONLY.search(attempt.row.description):
-            squares.append((attempt.row.value - before) ** 2 / 2)
-            rows.append(f"{i:04d}")
+        before, value = attempts[attempt.parent].row.value, attempt.row.value
+        if not i or value is None or before is None or not _SEED_ONLY.search(attempt.row.description):
+            continue
+        if abs(value - before) <= 1e-5 * abs(before):  # the same seed again: that the machine repeats itself, no spread
+            same.append(f"{i:04d}")
+            continue
+        squares.append((value - before) ** 2 / 2)
+        rows.append(f"{i:04d}")
+    findings.count(findings.guessed, same, "repeat a run to the last digits, so they say nothing of the noise")
     if not squares:
         findings.guessed.append("the noise is unknown, because no row repeats another: give it with --noise SD")
         return None

@@ -20,8 +20,8 @@ from ..search.model import Direction, FailureKind
 Status = Literal["keep", "discard", "crash"]
 _KEEP = "keep keeps kept baseline accept accepted merge merged improve improved improvement success win best advance"
 _DISCARD = (
-    "discard discarded park parked reject rejected revert reverted reset worse neutral no-improvement noimprovement "
-    "skip-merge regress regression drop dropped flat"
+    "discard discarded pruned park parked reject rejected revert reverted reset worse neutral no-improvement "
+    "noimprovement skip-merge regress regression drop dropped flat"
 )
 _CRASH = {
     "crash": FailureKind.CRASH,
@@ -36,6 +36,10 @@ _CRASH = {
     "nan": FailureKind.NOT_FINITE,
     "diverged": FailureKind.NOT_FINITE,
 }
+_ENDED = {"complete", "completed", "finished", "done", "ok", "succeeded"}
+"""What tools of hyperparameter search write of a trial that ended: nobody has judged it."""
+_PARAMETER = re.compile(r"^(?:params|parameters|config|hyperparameters)[._/]", re.I)
+_ASIDE = re.compile(r"^(?:params|parameters|config|hyperparameters|tags|user_attrs|system_attrs)[._/]", re.I)
 _UNFINISHED = {"running", "pending", "todo", "queued", "wip", "in-progress", "started"}
 _STATUS: dict[str, Status] = {
     **dict.fromkeys(_KEEP.split(), "keep"),
@@ -44,15 +48,18 @@ _STATUS: dict[str, Status] = {
 }
 _COLUMNS = {  # ours -> what the field calls it
     "commit": ("commit", "commit_hash", "hash", "sha", "git_commit", "rev"),
-    "status": ("status", "verdict", "decision", "result", "outcome", "action"),
+    "status": ("status", "verdict", "decision", "result", "outcome", "action", "state"),
     "description": ("description", "desc", "title", "idea", "change", "notes", "note", "experiment", "what", "name"),
     "memory_gb": ("memory_gb", "peak_vram_gb", "vram_gb", "mem_gb", "peak_memory_gb"),
     "memory_mb": ("memory_mb", "peak_vram_mb", "vram_mb", "mem_mb", "peak_memory_mb"),
-    "seconds": ("seconds", "train_seconds", "training_seconds", "duration", "time_s", "elapsed"),
-    "time": ("timestamp", "time", "date", "datetime", "started", "finished"),
+    "seconds": ("seconds", "train_seconds", "training_seconds", "duration", "time_s", "elapsed", "runtime"),
+    "time": ("timestamp", "time", "date", "datetime", "started", "finished", "datetime_start", "start_time", "created"),
 }
-_NO_METRIC = {"exp", "exp_id", "id", "iter", "iteration", "step", "steps", "num", "n", "run", "#", "params_m", "mfu"}
-_METRICS = ("val_bpb", "val_loss", "bpb", "loss", "ppl", "perplexity", "score", "metric", "value", "accuracy", "acc")
+_NO_METRIC = set("exp exp_id id iter iteration step steps num n run # params_m mfu experiment index seed trial".split())
+_METRICS = (
+    *("val_bpb", "val_loss", "bpb", "loss", "ppl", "perplexity", "score", "metric", "metric_value", "value"),
+    *("accuracy", "acc"),
+)
 _UP = re.compile(r"acc|score|reward|return|f1|auc|bleu|rouge|pass|win|throughput|speedup|sharpe|r2|iou|psnr", re.I)
 _DOWN = re.compile(r"loss|bpb|ppl|perplex|err|mse|mae|rmse|wer|cer|latency|time|seconds|cost|nll", re.I)
 _NOTHING = {"", "-", "--", "n/a", "na", "none", "null", "crash", "failed", "oom", "timeout", "error", "?"}
@@ -104,6 +111,14 @@ class Table:
     rows: tuple[Row, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Known:
+    """What is known of a table before its rows are read."""
+
+    header: list[str]
+    judged: bool  # whether a column says what was kept
+
+
 def read_table(text: str, findings: Findings, *, metric: str | None, direction: Direction | None) -> Table:
     """Rows of a results table. Raises WrongUse if it cannot be one."""
     cells = list(_cells(text.removeprefix("\ufeff"), findings))
@@ -111,21 +126,59 @@ def read_table(text: str, findings: Findings, *, metric: str | None, direction: 
         raise WrongUse("the table is empty: give a results.tsv with a header and a row per experiment")
     header = [name.strip().lower().replace(" ", "_") for name in cells[0][1]]
     if not any(name in known for name in header for known in _COLUMNS.values()):
-        findings.guessed.append(f"the table has no header: columns taken as {', '.join(_UNNAMED)}")
-        header = _UNNAMED
+        header = _header_of([row for _, row in cells])
+        findings.guessed.append(f"the table has no header: columns taken as {', '.join(header)}")
     else:
         del cells[0]
+    if not cells:
+        raise WrongUse(f"the table has a header ({', '.join(header[:8])}) but no row: nothing was written down yet")
     at = {ours: next((header.index(n) for n in names if n in header), None) for ours, names in _COLUMNS.items()}
     column = _metric_column(header, cells, at, metric)
-    name = re.sub(r"[^A-Za-z0-9_.-]", "_", header[column])
+    called = _only(header, cells, "metric_name") or header[column].removeprefix("metrics.")
+    name = re.sub(r"[^A-Za-z0-9_.-]", "_", called)
     if metric is None:
         findings.guessed.append(f"the metric is the column {name!r} (--metric NAME)")
-    rows = list(_rows(cells, at, column, findings))
-    which = direction or _direction(name, rows, findings)
-    if at["status"] is None:
+    words = {_at(row, at["status"]).lower() for _, row in cells}
+    judged = at["status"] is not None and not (words & _ENDED and all(_STATUS.get(word) != "keep" for word in words))
+    rows = list(_rows(cells, at, column, _Known(header=header, judged=judged), findings))
+    which = direction or _stated(header, cells) or _direction(name, rows, findings)
+    if not judged:
         rows = _statuses(rows, which)
-        findings.guessed.append("there is no status column: a row is a keep if it beats all rows before it")
+        why = "there is no status column" if at["status"] is None else "no column says what was kept"
+        findings.guessed.append(f"{why}: a row is a keep if it beats all rows before it")
     return Table(metric=name if name[:1].isalpha() else f"m_{name}", direction=which, rows=tuple(rows))
+
+
+def _header_of(rows: list[list[str]]) -> list[str]:
+    """Names for the columns of a table without a header: the field's five, or by what they hold."""
+    width = max(map(len, rows))
+    if width <= len(_UNNAMED):
+        return _UNNAMED
+    names, columns = [f"column_{i + 1}" for i in range(width)], [[_at(row, i) for row in rows] for i in range(width)]
+    tests = {
+        "status": lambda cell: cell.lower() in _STATUS,
+        "commit": lambda cell: re.fullmatch(r"[0-9a-fA-F]{7,40}|HEAD.*", cell) is not None,
+        "description": lambda cell: " " in cell and _number(cell.split()[0]) is None,
+    }
+    for name, test in tests.items():
+        shares = [sum(map(test, column)) / len(rows) for column in columns]
+        best = max(range(width), key=lambda i: (shares[i], i))
+        if shares[best] > 0.5:
+            names[best] = name
+    return names
+
+
+def _only(header: list[str], cells: list[tuple[int, list[str]]], name: str) -> str:
+    """What a column says in every row; empty if it is not there or says several things."""
+    said = {_at(row, header.index(name)) for _, row in cells} if name in header else set()
+    return said.pop() if len(said) == 1 else ""
+
+
+def _stated(header: list[str], cells: list[tuple[int, list[str]]]) -> Direction | None:
+    """The direction, if a column states it."""
+    said = _only(header, cells, "metric_direction") or _only(header, cells, "direction")
+    found = re.match(r"(min|lower|down)|(?:max|higher|up)", said, re.I)
+    return None if found is None else "min" if found[1] else "max"
 
 
 def _cells(text: str, findings: Findings) -> Iterator[tuple[int, list[str]]]:
@@ -171,14 +224,16 @@ def _metric_column(
             return header.index(wanted.lower())
         raise WrongUse(f"--metric {wanted!r} is no column of the table; there are: {', '.join(header)}")
     taken = {index for index in at.values() if index is not None}
-    free = [i for i in range(len(header)) if i not in taken and header[i] not in _NO_METRIC]
+    free = [i for i, n in enumerate(header) if i not in taken and n not in _NO_METRIC and not _ASIDE.match(n)]
     numeric = [i for i in free if _is_numeric([_at(row, i) for _, row in cells])]
-    known = [header.index(name) for name in _METRICS if name in header and header.index(name) in numeric]
+    logged = [i for i in numeric if header[i].startswith("metrics.")] or numeric
+    plain = {header[i].removeprefix("metrics."): i for i in logged}
+    known = [plain[name] for name in _METRICS if name in plain]
     if known:
         return known[0]
-    if len(numeric) == 1:
-        return numeric[0]
-    what = f"could be any of {', '.join(header[i] for i in numeric)}" if numeric else "is in no column"
+    if len(logged) == 1:
+        return logged[0]
+    what = f"could be any of {', '.join(header[i] for i in logged)}" if numeric else "is in no column"
     raise WrongUse(f"the metric {what}: name it with --metric NAME")
 
 
@@ -189,7 +244,7 @@ def _is_numeric(column: list[str]) -> bool:
 
 
 def _rows(
-    cells: list[tuple[int, list[str]]], at: dict[str, int | None], column: int, findings: Findings
+    cells: list[tuple[int, list[str]]], at: dict[str, int | None], column: int, known: _Known, findings: Findings
 ) -> Iterator[Row]:
     strange, unfinished, uncoded = [], [], []
     values = [v for _, row in cells if (v := _number(_at(row, column))) is not None and math.isfinite(v)]
@@ -203,7 +258,9 @@ def _rows(
         value = _number(_at(row, column))
         coded = value is None or not math.isfinite(value) or (value in _CODES and not _near(value, typical))
         status = _STATUS.get(word) or _STATUS.get(word.split("-")[0])
-        if status is None and at["status"] is not None:
+        if not known.judged and (at["status"] is None or word in _ENDED):
+            status = "keep"  # until it is judged, see `_statuses`
+        if status is None:
             strange.append(f"line {line}: {word[:20] or 'empty'}")
         if coded and status in ("keep", "discard"):
             uncoded.append(f"line {line}")
@@ -215,7 +272,7 @@ def _rows(
             value=value,
             status=status or "discard",
             failure=_CRASH.get(word, FailureKind.CRASH) if status == "crash" else None,
-            description=_at(row, at["description"]).strip('"') or "(no description)",
+            description=_at(row, at["description"]).strip('"') or _parameters(known.header, row) or "(no description)",
             memory_mb=(_number(_at(row, at["memory_gb"])) or 0.0) * 1024 or _number(_at(row, at["memory_mb"])) or 0.0,
             seconds=max(0.0, _number(_at(row, at["seconds"])) or 0.0),
             time=_at(row, at["time"]),
@@ -225,6 +282,12 @@ def _rows(
     )
     findings.count(findings.guessed, uncoded, "called keep or discard have no score (or 0, 100): taken as failed")
     findings.count(findings.left_out, unfinished, "that had not ended")
+
+
+def _parameters(header: list[str], row: list[str]) -> str:
+    """ "lr=0.1, depth=3" of a search over hyperparameters."""
+    named = ((_PARAMETER.sub("", name), _at(row, i)) for i, name in enumerate(header) if _PARAMETER.match(name))
+    return ", ".join(f"{name}={value}" for name, value in named if value)
 
 
 def _near(value: float, typical: float) -> bool:
@@ -265,7 +328,7 @@ def _statuses(rows: list[Row], direction: Direction) -> list[Row]:
     best, judged = math.inf, []
     for row in rows:
         loss = math.inf if row.value is None else row.value if direction == "min" else -row.value
-        if row.value is not None:
+        if row.value is not None and row.status == "keep":
             row = replace(row, status="keep" if loss < best else "discard")
             best = min(best, loss)
         judged.append(row)

@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 
 from ..search.model import Failure, FailureKind
+from ..search.plain_text import without_controls
 from .processes import Run
 
 DETAIL_CHARACTERS = 1500
 
-_ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_UNPRINTABLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
 _OUT_OF_MEMORY = re.compile(r"OutOfMemoryError|CUDA out of memory|MemoryError|can't allocate memory|not enough memory")
 _EXCEPTION = re.compile(r"^([A-Za-z_][\w.]*(?:Error|Exception|Interrupt|Exit|Warning|Iteration))(?::\s*(.*))?$")
 _FRAME = re.compile(r'^\s*File "([^"]+)", line \d+, in (\S+)')
@@ -36,7 +35,7 @@ def failure_of(
     """
     if run is None:
         return Failure(kind=FailureKind.CRASH, message="the run killed its supervisor")
-    text = clean(log)
+    text = without_controls(log)
     for tree in trees:
         text = text.replace(f"{tree}/", "")
     detail = traceback_end(text)
@@ -82,13 +81,6 @@ def _crash(run: Run, text: str, detail: str) -> Failure:
     else:
         kind = FailureKind.CRASH
     return Failure(kind=kind, message=line[:300], detail=detail)
-
-
-def clean(text: str) -> str:
-    """Text from a log without control characters, ANSI sequences and direction overrides; a carriage return keeps what
-    was printed last on the line."""
-    lines = (line.rstrip("\r").rpartition("\r")[2] for line in _ANSI.sub("", text).split("\n"))
-    return _UNPRINTABLE.sub("", "\n".join(lines))
 
 
 def traceback_end(text: str) -> str:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..search.model import Failure, FailureKind, Machine, Progress, ScoreReport, Stage, TrialReport
+from ..search.plain_text import without_controls
 from ..search.ports import Job, ProgressListener, TreeSource
 from ..search.settings import Settings
 from .best_curve import BestCurve
@@ -22,7 +23,7 @@ from .cards.compiled import Compiled
 from .cards.peaks import mfu, told_flops
 from .cards.sampling import Strain
 from .data import Manifest, prepare
-from .failures import clean, failure_of, traceback_end
+from .failures import failure_of, traceback_end
 from .machine import this_machine
 from .pressure import busy_share, cpu_times, loops_per_second
 from .processes import MARK, RUN, Report, Run, Spec, end_marked, marked, remembered, supervise
@@ -32,7 +33,9 @@ from .slots import SCORE, SMOKE, TRAIN, Slot, Slots, share_out
 from .starvation import starved
 
 CALM = 0.2  # a slot whose CPUs work less than this share of the time is left alone by others
-PATIENCE = 3.0  # times the budget's seconds that a starved trial waits for that before it is run again
+PATIENCE = (0.0, 3.0, 30.0)
+"""Times the budget's seconds that a trial waits for that, by how often it was starved before. The last wait is long,
+because it is the trial's last chance and neighbours come in batches."""
 _ON_A_CPU = {"RATCHETREE_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": "", "RATCHETREE_THREADS": "1", "OMP_NUM_THREADS": "1"}
 _NOTHING = Report(share=0.0, step=0, loss=None)
 _KINDS = {
@@ -282,7 +285,10 @@ class LocalTrainer:
         if card is None:
             return report
         used = mfu(
-            name=card.name, tokens=report.tokens, seconds=report.train_seconds, flops_per_token=told_flops(clean(log))
+            name=card.name,
+            tokens=report.tokens,
+            seconds=report.train_seconds,
+            flops_per_token=told_flops(without_controls(log)),
         )
         return replace(
             report,
@@ -296,7 +302,7 @@ class LocalTrainer:
     async def _wait_for_calm(self, job: Job, slot: Slot) -> None:
         """After a starved run: until the slot's CPUs have been idle for a second, or too long."""
         loop = asyncio.get_running_loop()
-        until = loop.time() + PATIENCE * self._settings.budget.seconds
+        until = loop.time() + PATIENCE[min(job.run, 2)] * self._settings.budget.seconds
         while job.run > 0 and loop.time() < until:
             before = cpu_times(slot.cpus)
             await asyncio.sleep(1.0)
@@ -330,7 +336,7 @@ def _score_failure(result: dict[str, Any], run: Run | None, log: str, folder: Pa
     default = f"the scorer ended early ({run.reason if run else 'killed'}): the model did not answer in time"
     message = str(result.get("error") or default)
     kind = _KINDS.get(message.partition(":")[0], FailureKind.SCORE)
-    detail = clean(log)
+    detail = without_controls(log)
     for tree in _trees(folder):
         detail = detail.replace(f"{tree}/", "")
     return Failure(kind=kind, message=message, detail=traceback_end(detail))
@@ -338,7 +344,7 @@ def _score_failure(result: dict[str, Any], run: Run | None, log: str, folder: Pa
 
 def _printed_score(log: Path, metric: str, *, sandbox: str) -> ScoreReport | Failure:
     """The last `metric: number` (or `metric = number`) in the log."""
-    text = clean(_read(log))
+    text = without_controls(_read(log))
     number = r"([-+]?(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)"
     found = re.findall(rf"(?m)^\W*{re.escape(metric)}\s*[:=]\s*{number}", text)
     if not found:

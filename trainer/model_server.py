@@ -3,6 +3,7 @@
 Runs model-written code, so it is a process of its own that is given no targets and no scores.
 It is started by `scorer.py` in the exported tree; file descriptors: requests on stdin, replies on stdout (the script's
 own prints go to stderr), and one shared-memory file that holds token ids on the way in and logits on the way out.
+Until the first line on stdin it only imports torch: nothing of the commit's may run while another server answers.
 """
 
 from __future__ import annotations
@@ -16,18 +17,20 @@ from pathlib import Path
 
 
 def serve(module: str, weights: str, memory: int) -> None:
-    """Answer requests {"rows": B, "length": T} until stdin closes.
+    """Wait for a first line, then answer requests {"rows": B, "length": T} until stdin closes.
 
     In shared memory: int64 ids [B, T] at offset 0; the reply puts float32 logits [B, T, V] at the same offset.
     """
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
     requests = os.fdopen(os.dup(0), "r")
-    sys.path.insert(0, str(Path.cwd()))
 
     import torch
 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+    if not requests.readline():
+        return
+    sys.path.insert(0, str(Path.cwd()))  # not before: a file of the tree could stand in for one that torch imports
     script = importlib.import_module(module)
     task = importlib.import_module("prepare").task
     model = script.build_model(task)

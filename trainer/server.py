@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import fcntl
 import json
+import math
 import mmap
 import os
 import subprocess
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from .confine import start
+from .probes import Ids
 
 LONGEST_REPLY = 65536
 """Bytes of one line: what says more is no reply."""
@@ -25,7 +28,11 @@ class ScoreError(Exception):
 
 
 class ModelServer:
-    """A function from ids [rows, length] to logits [rows, length, vocab_size]. Enter it to start the process."""
+    """A function from ids [rows, length] to logits [rows, length, vocab_size], in a process of its own.
+
+    The process imports torch at once, and builds the model when it is first asked. So one server's slow start costs no
+    time while another answers, and yet their models never run at once: each could tell the other what it was asked.
+    """
 
     def __init__(
         self,
@@ -55,13 +62,6 @@ class ModelServer:
         )
 
     def __enter__(self) -> ModelServer:
-        """Wait until the model is built and its weights are loaded. Raises ScoreError if they are not."""
-        try:
-            if not self._reply().get("ready"):
-                raise ScoreError("build: the model server did not start")
-        except BaseException:  # whatever it was, the process must not stay
-            self.__exit__()
-            raise
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -70,22 +70,40 @@ class ModelServer:
         self._memory.close()
         os.close(self._file)
 
-    def logits(self, ids: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Ask for one batch. Raises ScoreError if the shape is wrong or the server is gone."""
+    def answers(self, batches: Iterable[Ids]) -> Iterator[npt.NDArray[np.float32]]:
+        """The logits of every batch in order; while the caller works on one the server computes the next.
+
+        Call it once. Raises ScoreError if the model cannot be built and loaded, a shape is wrong, or the server is
+        gone.
+        """
+        self._send({"go": True})
+        if not self._reply().get("ready"):
+            raise ScoreError("build: the model server did not start")
+        held: npt.NDArray[np.float32] | None = None
+        for ids in batches:
+            self._ask(ids)
+            if held is not None:
+                yield held
+            held = self._logits()
+        if held is not None:
+            yield held
+
+    def _ask(self, ids: Ids) -> None:
         self._memory[: ids.nbytes] = ids.tobytes()
         rows, length, vocab_size = self._shape
-        self._requests.write(json.dumps({"rows": rows, "length": length, "vocab_size": vocab_size}).encode() + b"\n")
-        self._requests.flush()
+        self._send({"rows": rows, "length": length, "vocab_size": vocab_size})
+
+    def _logits(self) -> npt.NDArray[np.float32]:
         shape = self._reply().get("shape")
         if shape != self._shape:
             raise ScoreError(f"the model returned shape {str(shape)[:100]}, not {self._shape}")
         # A copy: the other process could change what it has answered.
-        return np.frombuffer(self._memory, np.float32, rows * length * vocab_size).reshape(self._shape).copy()
+        return np.frombuffer(self._memory, np.float32, math.prod(self._shape)).reshape(self._shape).copy()
 
-    @property
-    def _requests(self) -> IO[bytes]:
+    def _send(self, message: dict[str, Any]) -> None:
         assert self._process.stdin is not None
-        return self._process.stdin
+        self._process.stdin.write(json.dumps(message).encode() + b"\n")
+        self._process.stdin.flush()
 
     def _reply(self) -> dict[str, Any]:
         assert self._process.stdout is not None

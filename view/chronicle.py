@@ -7,6 +7,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable
 
+from ..search.contracts import Account
 from ..search.events import (
     CampaignResumed,
     CampaignStarted,
@@ -17,12 +18,13 @@ from ..search.events import (
     Event,
     Judged,
     Planned,
+    Requested,
     Scored,
     Selected,
     Trained,
     Written,
 )
-from ..search.model import Failure, FailureKind, Idea, Machine, NodeId, Verdict
+from ..search.model import Ask, Failure, FailureKind, Idea, Machine, NodeId, Verdict
 from ..search.settings import Settings
 from ..search.spending import Spending
 from ..search.tree import IN_FLIGHT, ROOT, Tree
@@ -40,11 +42,14 @@ class Chronicle:
         self.sessions = 0  # starts and resumptions seen
         self.begun: float | None = None  # seconds since the epoch: when the last session began
         self.updated: float | None = None  # and the last event of all
+        self.paused = False  # nothing new begins until somebody resumes it
+        self.asked: Requested | None = None  # what somebody asked last, and what came of it
         self.stopped: str | None = None  # why the last session ended; None while it runs and after a crash
         self.finished = 0  # experiments judged, the root not counted
         self.failures: Counter[FailureKind] = Counter()
         self.stages: dict[NodeId, str] = {}  # what every experiment in flight is at
         self.spending = Spending()  # on model calls
+        self.account = Account()  # of setback contracts
         self.contracts: list[NodeId] = []  # experiments whose idea announced a setback
         self.advances: list[tuple[int, float]] = []  # experiments judged before, and main's value from then on
         self.claim: Claimed | None = None  # the last one
@@ -99,6 +104,7 @@ class Chronicle:
     def observe(self, tree: Tree, event: Event) -> None:
         """Take in one event; `tree` has already applied it."""
         self.spending.observe(event)
+        self.account.observe(tree, event)
         if isinstance(event, CampaignStarted | CampaignResumed):
             self._begin(tree, event)
         elif isinstance(event, CampaignStopped):
@@ -107,6 +113,8 @@ class Chronicle:
             self._judge(tree, event)
         elif isinstance(event, Claimed):
             self.claim = event
+        elif isinstance(event, Requested):
+            self._hear(event)
         else:
             self._advance_stage(event)
         self.updated = event.time
@@ -117,7 +125,7 @@ class Chronicle:
             self._searched += max(0.0, (self.updated or 0.0) - self._searching)
         self._searching = None
         self.version, self.policy, self.preset = event.version, event.policy, event.preset
-        self.machine, self.begun, self.stopped = event.machine, event.time, None
+        self.machine, self.begun, self.stopped, self.paused = event.machine, event.time, None, False
         try:
             self.settings = Settings.model_validate_json(event.settings or "{}")
         except ValueError:  # the journal of another version: what it says of its limits is not needed to show it
@@ -140,6 +148,11 @@ class Chronicle:
         for node in tree.ids():
             if tree.state[node] == IN_FLIGHT:
                 self.stages[node] = "scoring the root" if node == ROOT else "resuming"
+
+    def _hear(self, event: Requested) -> None:
+        self.asked = event
+        if event.refused is None and event.request.ask in (Ask.PAUSE, Ask.RESUME):
+            self.paused = event.request.ask is Ask.PAUSE
 
     def _judge(self, tree: Tree, event: Judged) -> None:
         node = event.experiment

@@ -1,4 +1,5 @@
-"""The lab's pictures: anytime curves with bands, and the run-time ECDF. Needs matplotlib (the extra `plot`)."""
+"""The lab's pictures: anytime curves with bands, the run-time ECDF, and the policies' differences to the reference.
+Needs matplotlib (the extra `plot`)."""
 
 from __future__ import annotations
 
@@ -42,6 +43,50 @@ def ecdf_picture(design: Design, results: Results) -> Any:
         axes.set_ylabel("share of targets reached")
 
     return _panels(design, results, draw)
+
+
+def differences(shape: dict[str, Any]) -> Any:
+    """What `comparison.json` says: every policy's paired difference to the reference with its 95 % interval, a panel
+    for each landscape; filled = resolved. KeyError, TypeError or ValueError if it is no comparison."""
+    from matplotlib.figure import Figure
+
+    rows = [row for row in shape["rows"] if row["difference_to_ratchet"] is not None]
+    grounds, policies = (list(dict.fromkeys(row[key] for row in rows)) for key in ("landscape", "policy"))
+    budgets = sorted({int(row["evaluations"]) for row in rows})
+    columns = max(1, min(4, len(grounds)))
+    lines = -(-len(grounds) // columns) or 1
+    size = (1.8 + 2.3 * columns, 0.9 + lines * (0.7 + 0.38 * len(policies)))
+    figure = Figure(figsize=size, layout="constrained")
+    panels = figure.subplots(lines, columns, squeeze=False, sharey=True, sharex=True).ravel()
+    for axes, ground in zip(panels, grounds, strict=False):
+        _differences(axes, [row for row in rows if row["landscape"] == ground], policies, budgets)
+        axes.set_title(f"over {ground}" if ground == "all" else ground, fontsize=10)
+    for axes in panels[len(grounds) :]:
+        axes.set_visible(False)
+    panels[0].set_yticks(range(len(policies)), policies)
+    panels[0].invert_yaxis()
+    if len(budgets) > 1:
+        figure.legend(*panels[0].get_legend_handles_labels(), loc="outside right upper", frameon=False, fontsize=8)
+    seeds = max((int(row["seeds"]) for row in shape["rows"]), default=0)
+    reference = next((row["policy"] for row in shape["rows"] if row["difference_to_ratchet"] is None), "reference")
+    figure.supxlabel(
+        f"main, mbpb against {reference}: left is better; filled = resolved (95 %); {seeds} paired seeds", fontsize=9
+    )
+    return figure
+
+
+def _differences(axes: Any, rows: list[dict[str, Any]], policies: list[str], budgets: list[int]) -> None:
+    axes.axvline(0, color="#888888", lw=0.8)
+    for row in rows:
+        i, gap = budgets.index(row["evaluations"]), row["difference_to_ratchet"]
+        y = policies.index(row["policy"]) + 0.24 * (i - (len(budgets) - 1) / 2)
+        colour = _INK[(i + 5) % len(_INK)]
+        name = f"{row['evaluations']} trials" if row["policy"] == policies[0] else None
+        axes.plot([gap["low"], gap["high"]], [y, y], color=colour, lw=1.4, label=name)
+        face = colour if row["resolved"] else "white"
+        axes.plot([gap["mean"]], [y], "o", ms=5, mec=colour, mfc=face)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8, labelbottom=True)
 
 
 def as_bytes(figure: Any, kind: str) -> bytes:

@@ -7,14 +7,15 @@ from collections.abc import Iterable, Sequence
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from ..search.contracts import Account
 from ..search.events import Event, Planned, Trained, Written
 from ..search.model import NodeId, TrialReport
 from ..search.tree import ROOT, Node, Tree
 from .costs import call_facts
 from .numbers import Digits, count, duration, sparkline
 from .plain import Fact, Facts, Portable, plain, plain_lines
+from .setbacks import setback
 from .status_text import label, scored
-from .subtrees import Subtrees, setback
 from .tree_text import SIGNS, STYLES, setback_words
 
 _TRACEBACK = 30  # lines of a failure's detail that are shown
@@ -22,15 +23,20 @@ _PATH = 6  # nodes of a path that are shown at its end
 
 
 def node_text(
-    tree: Tree, node_id: NodeId, *, events: Iterable[Event] = (), curve: Sequence[float] = ()
+    tree: Tree,
+    node_id: NodeId,
+    *,
+    account: Account | None = None,
+    events: Iterable[Event] = (),
+    curve: Sequence[float] = (),
 ) -> RenderableType:
-    """All that is known of a node; KeyError if there is none. `events`: its own, for seeds and attempts; `curve`: its
-    training losses, if a log has them."""
+    """All that is known of a node; KeyError if there is none. `account`: for its setback contract; `events`: its own,
+    for seeds and attempts; `curve`: its training losses, if a log has them."""
     node, digits = tree.node(node_id), Digits.of(tree)
     own = list(events)
     facts: list[Fact] = [
         *_scores(tree, node, digits),
-        *_idea(tree, node, digits),
+        *_idea(tree, node, digits, account),
         *_attempts(own),
         *call_facts(own),
         *_trials(node, digits, own),
@@ -79,7 +85,7 @@ def _scores(tree: Tree, node: Node, digits: Digits) -> list[Fact]:
     return [*facts, ("verdict", plain(node.reason) + label(node.by))] if node.reason else facts
 
 
-def _idea(tree: Tree, node: Node, digits: Digits) -> list[Fact]:
+def _idea(tree: Tree, node: Node, digits: Digits, account: Account | None) -> list[Fact]:
     if node.idea is None:
         return []
     idea, facts = node.idea, list[Fact]()
@@ -89,7 +95,7 @@ def _idea(tree: Tree, node: Node, digits: Digits) -> list[Fact]:
     facts.append(("asked", f"{node.asked}; category {plain(idea.category, 40)}"))
     if idea.expected_change:
         facts.append(("predicted", _prediction(tree, node, digits)))
-    if promised := setback(tree, node, Subtrees(tree)):
+    if account and (promised := setback(tree, node, account)):
         facts.append(("contract", setback_words(promised, digits)))
     return facts
 

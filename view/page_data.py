@@ -10,19 +10,18 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from ..search.events import CampaignStarted, Event, Judged, Planned, Scored, Selected, Trained, Written, experiment_of
-from ..search.model import NodeId, Verdict
+from ..search.events import CampaignStarted, Event, Judged, Planned, Scored, Selected, Trained, experiment_of
+from ..search.model import NodeId, TrialReport, Verdict
 from ..search.tree import IN_FLIGHT, ROOT, Tree
 from .chronicle import Chronicle
 from .layout import lay_out
 from .numbers import SCORER_WORDS, gain_sd
 from .plain import plain
+from .setbacks import setback
 from .shapes import status_json
-from .subtrees import Subtrees, setback
 
 Json = dict[str, Any]
 
@@ -45,7 +44,7 @@ COLUMNS = (
     "removed",
     "failure",
     "expected",  # forecast change of the metric; 0 = none
-    "setback",  # null | [state, used, horizon, expected dip, most dip, dip, paid by]
+    "setback",  # null | [state, used, horizon, expected dip, most dip, dip, paid by, spent]
     "closed",
     "policy",
     "cost",  # dollars of its model calls; null where a price is not known
@@ -54,24 +53,6 @@ _TITLE = 200
 
 Places = dict[NodeId, tuple[int, int]]
 """Where nodes are drawn. A fold at node n has the number -1-n; what has no place itself is in the fold above it."""
-
-
-@dataclass(slots=True)
-class Costs:
-    """What model calls cost, as far as that is known."""
-
-    dollars: dict[NodeId, float]
-    unknown: bool = False
-
-    def observe(self, event: Event) -> None:
-        """Add the event's call, if it has one."""
-        if not isinstance(event, Planned | Written):
-            return
-        dollars = getattr(event.call, "cost", 0.0)  # None: a model whose price is not known
-        if dollars is None:
-            self.unknown = True
-        elif dollars:
-            self.dollars[event.experiment] = self.dollars.get(event.experiment, 0.0) + float(dollars)
 
 
 class PageData:
@@ -86,9 +67,8 @@ class PageData:
         self._layouts: list[Places] = [{}, {}]  # folded, unfolded
         self._laid_out = 0  # number of the event the layouts are of
         self._shape = 0  # number of the last event that changes layouts
-        self._costs = Costs(dollars={})
         self._policies: dict[NodeId, str] = {}
-        self._spans: list[tuple[int, list[Any]]] = []  # trials: (number, [node, trial, end, seconds])
+        self._spans: list[tuple[int, list[Any]]] = []  # (number, [node, trial, end, seconds in its slot])
         self._known: Json = {}  # the head as it was told last
         self._news: dict[str, int] = {}  # and the event at which each part of it changed
         self._written: dict[NodeId, str] = {}  # rows as JSON, until they are touched again
@@ -101,7 +81,6 @@ class PageData:
         for number, event in events:
             self.tree.apply(event)
             self.chronicle.observe(self.tree, event)
-            self._costs.observe(event)
             self._note(number, event)
             self.number = number
         return self.number != before
@@ -118,7 +97,7 @@ class PageData:
         if isinstance(event, Selected):
             self._policies[node] = self.chronicle.policy
         if isinstance(event, Trained):
-            self._spans.append((number, [node, event.trial, round(event.time, 1), round(event.seconds, 1)]))
+            self._spans.append((number, [node, event.trial, round(event.time, 1), round(_in_slot(event), 1)]))
         if isinstance(event, Selected | Planned | Scored | Judged) and self.chronicle.contracts:
             self._touch_promises(node, number)
 
@@ -127,14 +106,12 @@ class PageData:
         self._written.pop(node, None)
 
     def _touch_promises(self, node: NodeId, number: int) -> None:
-        """What happens below a contract changes what has come of it; a node's own score changes its children's dips."""
-        promised = set(self.chronicle.contracts)
-        for above in self.tree.path(node):
-            if above in promised:
-                self._touch(above, number)
-        for child in promised if node in promised or self.tree.attempts[node] else ():
-            if self.tree.parent[child] == node:
-                self._touch(child, number)
+        """What happens on a contract's line changes what has come of it; a node's score changes its children's dips."""
+        line_of = self.chronicle.account.line_of
+        line = line_of.get(node, -1)
+        for promised in self.chronicle.contracts:
+            if line_of.get(promised, -2) == line or self.tree.parent[promised] == node:
+                self._touch(promised, number)
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -170,10 +147,8 @@ class PageData:
         """Rows are written once and kept as text: of five thousand a few change from one message to the next."""
         nodes = sorted(node for node, at in self._touched.items() if at > after)
         stale = [node for node in nodes if node not in self._written]
-        promised = any((idea := self.tree.idea(node)) is not None and idea.contract is not None for node in stale)
-        subtrees = Subtrees(self.tree) if promised else None
         for node in stale:
-            self._written[node] = dump(self._row(node, subtrees))
+            self._written[node] = dump(self._row(node))
         shape = {
             "number": self.number,
             "spans": [span for number, span in self._spans if number > after],
@@ -193,9 +168,9 @@ class PageData:
             if not after or self._news[name] > after or name == "running"
         }
 
-    def _row(self, node_id: NodeId, subtrees: Subtrees | None) -> list[Any]:
+    def _row(self, node_id: NodeId) -> list[Any]:
         node = self.tree.node(node_id)
-        promise = setback(self.tree, node, subtrees) if subtrees else None
+        promise = setback(self.tree, node, self.chronicle.account)
         score = node.score
         return [
             node_id,
@@ -226,10 +201,11 @@ class PageData:
                 _round(promise.contract.max_dip),
                 _round(promise.dip),
                 promise.paid_by,
+                promise.spent,
             ],
             int(node_id in self.tree.closed),
             self._policies.get(node_id, ""),
-            round(self._costs.dollars.get(node_id, 0.0), 4),
+            _round(self.chronicle.spending.of(node_id).dollars),
         ]
 
     def _head(self, *, running: bool) -> Json:
@@ -240,7 +216,7 @@ class PageData:
         both = root.score is not None and main.score is not None
         limits = chronicle.settings.limits.model_dump(exclude_none=True) if chronicle.settings else {}
         judged = tree.experiments - tree.counts[IN_FLIGHT]
-        moves = [count for count, _ in chronicle.advances]
+        moves, spent = [count for count, _ in chronicle.advances], chronicle.spending.total
         return {
             "metric": {"name": tree.metric.name, "direction": tree.metric.direction},
             "incumbent": tree.incumbent,
@@ -260,11 +236,15 @@ class PageData:
             "begun": chronicle.begun,
             "running": running,
             "stopped": chronicle.stopped,
+            "paused": chronicle.paused,
+            "asked": _asked(chronicle),
             "ran": round(chronicle.ran_seconds, 1),
             "trained": round(tree.train_seconds, 1),
             "per_hour": _round(chronicle.per_hour),
-            "dollars": round(sum(self._costs.dollars.values()), 4),
-            "dollars_unknown": self._costs.unknown,
+            "dollars": _round(spent.priced),
+            "dollars_unknown": spent.unpriced > 0,
+            "calls": spent.calls,
+            "tokens": spent.tokens,
             "since_move": judged - moves[-1] if moves else judged,
             "longest": max((b - a for a, b in pairwise(moves)), default=0),
             "failures": {str(kind): n for kind, n in chronicle.failures.items()},
@@ -299,7 +279,7 @@ class PageData:
             if node.verdict is None:
                 continue
             judged += node.id != ROOT
-            dollars += self._costs.dollars.get(node.id, 0.0)
+            dollars += self.chronicle.spending.of(node.id).priced
             hours[node.id] = ((node.ended or node.started) - (self.tree.started or 0.0)) / 3600
             if node.verdict is Verdict.KEPT and node.score is not None:
                 points.append([judged, round(hours[node.id], 4), round(dollars, 4), node.score.mean])
@@ -307,6 +287,21 @@ class PageData:
             end = max(hours.values())
             points.append([judged, round(end, 4), round(dollars, 4), points[-1][3]])
         return points
+
+
+def _asked(chronicle: Chronicle) -> list[Any] | None:
+    """[what, node, note, why it was refused, when] of what somebody asked last."""
+    if (heard := chronicle.asked) is None:
+        return None
+    request = heard.request
+    return [str(request.ask), request.node, plain(request.note, 200), plain(heard.refused or "", 200), heard.time]
+
+
+def _in_slot(event: Trained) -> float:
+    """Seconds that the run held its slot, up to the event's time; its `seconds` count the wait for a slot too."""
+    if isinstance(event.outcome, TrialReport):
+        return event.outcome.startup_seconds + event.outcome.train_seconds
+    return event.seconds
 
 
 def _places(places: Places, only: set[NodeId] | None) -> list[int]:

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from difflib import SequenceMatcher
 from typing import Any
 
-from ..search.events import Checked, Event, Planned, Scored, Trained, Written
+from ..search.events import Called, Checked, Event, Planned, Scored, Trained, Written
 from ..search.model import Failure, NodeId, ScoreReport, TrialReport, Verdict
 from ..search.tree import ROOT, Tree
 from .page_data import Json
@@ -39,7 +39,7 @@ def detail(tree: Tree, node_id: NodeId, events: Sequence[Event], reading: Readin
         "failure": {"kind": str(failure.kind), "message": _text(failure.message), "detail": _lines(failure.detail)}
         if failure
         else None,
-        "calls": [_call(event) for event in events if isinstance(event, Planned | Written)],
+        "calls": _calls(events),
         "trials": _trials(events),
         "checks": [
             [event.attempt, str(event.failure.kind) if event.failure else "", event.seconds]
@@ -97,12 +97,26 @@ def summary(tree: Tree) -> Json:
     }
 
 
-def _call(event: Planned | Written) -> Json:
-    call = asdict(event.call)
-    call["for"] = "plan" if isinstance(event, Planned) else f"write {event.attempt}"
-    outcome = event.outcome if isinstance(event, Planned) else event.failure
-    call["failed"] = _text(f"{outcome.kind}: {outcome.message}") if isinstance(outcome, Failure) else ""
-    return call
+def _calls(events: Sequence[Event]) -> list[Json]:
+    """Every call to planner and coder: where calls are journalled one by one, plans and patches only say what came of
+    them."""
+    told = {event.purpose for event in events if isinstance(event, Called)}
+    calls: list[Json] = []
+    for event in events:
+        if not isinstance(event, Called | Planned | Written):
+            continue
+        call = asdict(event.call) | {"tokens": event.call.tokens, "dollars": event.call.cost, "failed": ""}
+        if isinstance(event, Called):
+            call |= {"for": f"{event.purpose} {event.attempt or ''}".strip(), "failed": _text(event.call.error)}
+        else:
+            purpose = "plan" if isinstance(event, Planned) else "write"
+            outcome = event.outcome if isinstance(event, Planned) else event.failure
+            failed = _text(f"{outcome.kind}: {outcome.message}") if isinstance(outcome, Failure) else ""
+            if purpose in told and not failed:
+                continue
+            call |= {"for": purpose if isinstance(event, Planned) else f"write {event.attempt}", "failed": failed}
+        calls.append(call)
+    return calls
 
 
 def _trials(events: Sequence[Event]) -> list[Json]:

@@ -10,13 +10,14 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from typing import Any
 
+from ..search.contracts import Account
 from ..search.events import Event
 from ..search.model import Failure, Metric, NodeId, Score
 from ..search.tree import FAILED, IN_FLIGHT, KEPT, PARKED, ROOT, Node, Tree
 from .chronicle import Chronicle
 from .costs import cost_json, node_costs, shares_of
 from .numbers import SCORER_WORDS, gain_sd
-from .subtrees import Subtrees, setback
+from .setbacks import setback
 
 Json = dict[str, Any]
 
@@ -89,7 +90,7 @@ def status_json(tree: Tree, chronicle: Chronicle, *, running: bool) -> Json:
     return valid(status)
 
 
-def tree_json(tree: Tree) -> Json:
+def tree_json(tree: Tree, account: Account) -> Json:
     """All nodes, ascending, for `tree --json`: {metric, incumbent, noise, nodes}.
 
     Of every node: id, parent (null for the root), depth, verdict ("kept" | "parked" | "failed", null in flight),
@@ -98,23 +99,22 @@ def tree_json(tree: Tree) -> Json:
     trials (values, the screening trial first), gain (over the parent, positive = better), reason (the ratchet's
     sentence), setback (contract and outcome | null), started, ended.
     """
-    subtrees = Subtrees(tree)
     return {
         "metric": _metric(tree.metric),
         "incumbent": tree.incumbent,
         "noise": _number(tree.noise),
-        "nodes": [valid(_node(tree, node, subtrees)) for node in tree.nodes()],
+        "nodes": [valid(_node(tree, node, account)) for node in tree.nodes()],
     }
 
 
-def node_json(tree: Tree, node_id: NodeId, events: Iterable[Event] = ()) -> Json:
+def node_json(tree: Tree, node_id: NodeId, account: Account, events: Iterable[Event] = ()) -> Json:
     """One node, for `show --json`; KeyError if there is none.
 
     What `tree_json` has of it, and: idea, report (of its last training run), failure.detail, path (ids from the root
     to it), children, metric, incumbent, spent (on its model calls, from its own `events`; see `cost_json`).
     """
     node = tree.node(node_id)
-    shape = _node(tree, node, Subtrees(tree))
+    shape = _node(tree, node, account)
     if node.failure:
         shape["failure"]["detail"] = node.failure.detail
     shape |= {
@@ -129,8 +129,8 @@ def node_json(tree: Tree, node_id: NodeId, events: Iterable[Event] = ()) -> Json
     return valid(shape)
 
 
-def _node(tree: Tree, node: Node, subtrees: Subtrees) -> Json:
-    promised = setback(tree, node, subtrees)
+def _node(tree: Tree, node: Node, account: Account) -> Json:
+    promised = setback(tree, node, account)
     before = float(tree.loss[node.parent]) if node.parent is not None else None
     return {
         "id": node.id,

@@ -7,13 +7,13 @@ from collections import Counter
 from rich.console import RenderableType
 from rich.text import Text
 
-from ..search.model import NodeId, Score
+from ..search.model import Score
 from ..search.tree import FAILED, IN_FLIGHT, KEPT, PARKED, ROOT, Node, Tree
 from .chronicle import Chronicle
 from .costs import cost_facts
 from .numbers import SCORER_WORDS, Digits, count, duration, gain_sd, sparkline
 from .plain import Fact, Facts, plain
-from .subtrees import Subtrees, setback
+from .setbacks import setback
 
 _SCORERS = {
     "trusted": "trusted: a separate process measures what training saved",
@@ -27,6 +27,8 @@ _SANDBOXES = {
     "landlock": "landlock: a trial reaches no network, files or processes but its own",
     "weak": "NONE (weak): patches run with your rights; scores can be faked",
 }
+IMPORTED = "imported"
+"""The policy of a run that somebody else made: no limit of ours ended it."""
 _SHOWN = 6  # experiments in flight that are listed
 
 
@@ -41,6 +43,17 @@ def status_text(tree: Tree, chronicle: Chronicle, *, running: bool, now: float) 
     rows += _circumstances(tree, chronicle)
     rows += [("next", line) for line in _next(tree, chronicle, running=running)]
     return Facts(rows)
+
+
+def brief_text(tree: Tree, chronicle: Chronicle, *, running: bool, now: float) -> RenderableType:
+    """What was won, how sure that is, where the search stands and what it cost, in the first lines."""
+    if tree.root_commit is None:
+        return Text("no campaign yet: `ratchetree run` starts one")
+    known = [*_scores(tree, chronicle), *_counts(tree, chronicle, running=running)]
+    said = {name: words for name, words in reversed(known) if name}
+    shown = [(name, said[name]) for name in ("main", "gain", "confirmed", "done", "pace", "setbacks") if name in said]
+    state = ("state", _state(chronicle, running=running, now=now))
+    return Facts([state, *shown, *cost_facts(tree, chronicle.spending)[:1]])
 
 
 def scored(digits: Digits, score: Score, by: str) -> str:
@@ -103,7 +116,7 @@ def _scores(tree: Tree, chronicle: Chronicle) -> list[Fact]:
 def _counts(tree: Tree, chronicle: Chronicle, *, running: bool) -> list[Fact]:
     counts, limit = tree.counts, chronicle.settings.limits.experiments if chronicle.settings else None
     judged = tree.experiments - counts[IN_FLIGHT]
-    is_limited = limit is not None and limit >= judged
+    is_limited = limit is not None and limit >= judged and chronicle.policy != IMPORTED
     words = f"{judged:,} of {limit:,} experiments" if is_limited else count(judged, "experiment")
     words += f": ● {counts[KEPT]:,} kept, ○ {counts[PARKED]:,} parked, ✗ {counts[FAILED]:,} failed"
     rows: list[Fact] = [("done", words)]
@@ -117,9 +130,9 @@ def _counts(tree: Tree, chronicle: Chronicle, *, running: bool) -> list[Fact]:
     if len(chronicle.stages) > _SHOWN:
         rows.append(("in flight", f"and {len(chronicle.stages) - _SHOWN:,} more"))
     if chronicle.per_hour:
-        left = (
-            f"; about {duration((limit - judged) * 3600 / chronicle.per_hour)} left" if limit and limit > judged else ""
-        )
+        left = ""
+        if running and limit and limit > judged:
+            left = f"; about {duration((limit - judged) * 3600 / chronicle.per_hour)} left"
         rows.append(("pace", f"{chronicle.per_hour:.1f} experiments an hour{left}"))
     if chronicle.starved:
         rows.append(("starved", f"{count(chronicle.starved, 'trial')} void: the machine was taken from them"))
@@ -129,20 +142,11 @@ def _counts(tree: Tree, chronicle: Chronicle, *, running: bool) -> list[Fact]:
 
 
 def _setbacks(tree: Tree, chronicle: Chronicle) -> str:
-    subtrees, digits = Subtrees(tree), Digits.of(tree)
-    found = [s for node in chronicle.contracts if (s := setback(tree, tree.node(node), subtrees))]
-    states = Counter(promised.state for promised in found)
+    found = [s for node in chronicle.contracts if (s := setback(tree, tree.node(node), chronicle.account))]
+    states, sums = Counter(promised.state for promised in found), chronicle.account.sums()
     text = f"{count(len(chronicle.contracts), 'contract')}: " + ", ".join(f"{n:,} {s}" for s, n in states.items())
-    spent = sum(promised.used for promised in found)
-    gain = sum(_gain(tree, node) for node in {promised.paid_by for promised in found} - {None} if node is not None)
-    text += f"; {count(spent, 'experiment')} went on from them" if spent else ""
-    return text + (f", which brought main {digits.value(gain)}" if gain else "")
-
-
-def _gain(tree: Tree, node: NodeId) -> float:
-    """How much better main became by a node that it moved to."""
-    before = tree.advances[tree.advances.index(node) - 1]
-    return float(tree.loss[before] - tree.loss[node])
+    text += f"; {count(sums.spent, 'experiment')} went on from them" if sums.spent else ""
+    return text + (f", which brought main {Digits.of(tree).value(sums.gain)}" if sums.gain else "")
 
 
 def _circumstances(tree: Tree, chronicle: Chronicle) -> list[Fact]:
@@ -150,7 +154,7 @@ def _circumstances(tree: Tree, chronicle: Chronicle) -> list[Fact]:
         ("search", f"policy {chronicle.policy}, ratchet {chronicle.preset}, seed {tree.seed}"),
         ("scorer", _SCORERS.get(chronicle.scorer, chronicle.scorer)),
     ]
-    if chronicle.machine:
+    if chronicle.machine and chronicle.machine.cpus:  # an imported run says nothing of its machine
         machine = chronicle.machine
         gpu = f", {plain(machine.gpu, 60)}" if machine.gpu else ""
         rows.append(("machine", f"{plain(machine.host, 40)}: {machine.cpus} × {plain(machine.cpu, 60)}{gpu}"))

@@ -1,16 +1,15 @@
-"""What lies below every node of a tree, added up in one pass over the nodes; and what came of setback contracts."""
+"""What lies below every node of a tree, added up in one pass over the nodes."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
-from ..search.model import NodeId, SetbackContract
-from ..search.tree import IN_FLIGHT, KEPT, ROOT, Node, Tree
+from ..search.model import NodeId
+from ..search.tree import IN_FLIGHT, KEPT, ROOT, Tree
 
 
 @dataclass(slots=True)
@@ -107,44 +106,3 @@ class Subtrees:
 
     def _higher(self, a: NodeId, b: NodeId) -> NodeId:
         return a if b < 0 or (a >= 0 and self._loss[a] > self._loss[b]) else b
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setback:
-    """A setback contract and what came of it so far."""
-
-    contract: SetbackContract
-    state: Literal["open", "paid off", "ran out", "failed"]
-    used: int  # experiments that went on from it
-    dip: float | None  # how much worse than its parent it is, metric's unit; negative: it never dipped
-    paid_by: NodeId | None  # the node at or below it that main moved to
-    short: float | None  # how much worse than main the best of its line is now
-
-
-def setback(tree: Tree, node: Node, subtrees: Subtrees) -> Setback | None:
-    """What came of the node's contract; None if its idea promised none."""
-    if node.idea is None or node.idea.contract is None:
-        return None
-    contract, best, kept = node.idea.contract, subtrees.best(node.id), subtrees.first_kept(node.id)
-    used = subtrees.size(node.id) - 1
-    state: Literal["open", "paid off", "ran out", "failed"] = "open" if used < contract.horizon else "ran out"
-    if kept >= 0:
-        state = "paid off"
-    elif node.failure is not None and best < 0:
-        state = "failed"
-    return Setback(
-        contract=contract,
-        state=state,
-        used=used,
-        dip=_behind(tree, node.id, node.parent),
-        paid_by=kept if kept >= 0 else None,
-        short=_behind(tree, best, tree.incumbent) if best >= 0 else None,
-    )
-
-
-def _behind(tree: Tree, node: NodeId, other: NodeId | None) -> float | None:
-    """How much worse the node is than the other; None where one of them has no score."""
-    if other is None:
-        return None
-    difference = float(tree.loss[node]) - float(tree.loss[other])
-    return difference if math.isfinite(difference) else None

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from rich.cells import cell_len
 from rich.console import Console, ConsoleOptions, RenderResult
 
+from ..search.contracts import Account
 from ..search.model import ExpansionKind, Verdict
 from ..search.tree import FAILED, IN_FLIGHT, KEPT, PARKED, ROOT, Node, Tree
 from .drawing import UNFOLDED, FoldRow, NodeRow, Row, draw
 from .numbers import Digits, count
 from .plain import Line, Lines, plain
-from .subtrees import Setback, Subtrees, Total, setback
+from .setbacks import Setback, setback
+from .subtrees import Subtrees, Total
 
 SIGNS = {Verdict.KEPT: "●", Verdict.PARKED: "○", Verdict.FAILED: "✗", None: "◌"}
 """What a verdict looks like; never colour alone."""
@@ -27,10 +29,12 @@ MARK_WORDS = {
 
 
 class TreeText:
-    """The tree as something that rich prints at any width; `everything` unfolds it."""
+    """The tree as something that rich prints at any width; `account`: for what came of setback contracts; `everything`
+    unfolds it."""
 
-    def __init__(self, tree: Tree, *, everything: bool = False) -> None:
+    def __init__(self, tree: Tree, account: Account | None = None, *, everything: bool = False) -> None:
         self._tree = tree
+        self._account = account or Account()
         self._everything = everything
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
@@ -42,7 +46,7 @@ class TreeText:
             return
         subtrees = Subtrees(self._tree)
         rows, folding = draw(self._tree, subtrees, everything=self._everything)
-        table = _Table(self._tree, subtrees, rows, width)
+        table = _Table(self._tree, self._account, rows, width)
         yield from _flow(_summary(self._tree), width)
         yield ()
         yield from table.lines()
@@ -122,8 +126,8 @@ _LONG = 100  # and the most they get
 class _Table:
     """Rows cut into columns; what does not fit beside a readable title is left out, least important first."""
 
-    def __init__(self, tree: Tree, subtrees: Subtrees, rows: list[Row], width: int) -> None:
-        self._tree, self._subtrees, self._rows, self._width = tree, subtrees, rows, width
+    def __init__(self, tree: Tree, account: Account, rows: list[Row], width: int) -> None:
+        self._tree, self._account, self._rows, self._width = tree, account, rows, width
         self._digits = Digits.of(tree)
         main = tree.node(tree.incumbent)
         self._main = main.score.mean if main.score else None
@@ -144,7 +148,7 @@ class _Table:
             elif node:
                 name = (_name(node).ljust(self._graph - len(row.guide)), STYLES[node.verdict])
                 yield guide, *self._line(name, cells, *self._title(node))
-                promised = setback(self._tree, node, self._subtrees)
+                promised = setback(self._tree, node, self._account)
                 if promised and isinstance(row, NodeRow):
                     words = setback_words(promised, self._digits)
                     yield (row.below, "dim"), (plain(words, self._width - len(row.below)), "yellow")

@@ -24,7 +24,7 @@ from .node_text import diff_text, node_text
 from .numbers import Digits
 from .plain import plain, plain_lines
 from .reading import Reading
-from .status_text import status_text
+from .status_text import brief_text
 from .subtrees import Subtrees
 from .tree_text import SIGNS, STYLES, count_words
 
@@ -37,7 +37,7 @@ class WatchApp(App[None]):
     """Arrows walk the rows; what is under the cursor is shown at the right."""
 
     CSS = """
-    #status { height: auto; max-height: 7; padding: 0 1; border-bottom: solid $primary-darken-2; }
+    #status { height: auto; max-height: 9; padding: 0 1; border-bottom: solid $primary-darken-2; }
     #rows { width: 3fr; height: 1fr; border: none; text-wrap: nowrap; text-overflow: ellipsis; }
     #side { width: 4fr; border-left: solid $primary-darken-2; padding: 0 1; }
     #flying { height: auto; max-height: 10; padding: 0 1; border-top: solid $primary-darken-2; }
@@ -86,7 +86,7 @@ class WatchApp(App[None]):
             self.query_one("#status", Static).update(Text(str(error), "red"))
             return
         running = self._reading.running()
-        status = status_text(self._tree, self._chronicle, running=running, now=time.time())
+        status = brief_text(self._tree, self._chronicle, running=running, now=time.time())
         self.query_one("#status", Static).update(status)
         if fresh or force:
             self.query_one("#flying", Static).update(self._flying())
@@ -167,7 +167,7 @@ class WatchApp(App[None]):
             lines = plain_lines(self._reading.log(node) or "it has no log", 400)[-_LOG_LINES:]
             return Group(*(Text(line) for line in lines))
         events, curve = self._reading.events_of(node), self._reading.curve(node)
-        return node_text(self._tree, node, events=events, curve=curve)
+        return node_text(self._tree, node, account=self._chronicle.account, events=events, curve=curve)
 
     def _diff(self, node_id: NodeId) -> RenderableType:
         node = self._tree.node(node_id)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ratchetree.search.events import CampaignStarted, Committed, Event, Judged, Planned, Selected, Written
+from ratchetree.search.events import CampaignStarted, Committed, Event, Judged, Planned, Scored, Selected, Written
 from ratchetree.search.memory import Memory
 from ratchetree.search.model import (
     Expansion,
@@ -22,11 +22,14 @@ from ratchetree.search.model import (
     Machine,
     Metric,
     ModelCall,
+    Patch,
+    ScoreReport,
     SourceFile,
     Sources,
     Verdict,
     digest,
 )
+from ratchetree.search.patch import edits_between
 from ratchetree.search.ports import Option, PlanRequest, WriteRequest
 from ratchetree.search.tree import Tree
 
@@ -145,31 +148,40 @@ class World:
             rng=random.Random(0),
             parent=parent,
             tree=self.tree,
+            memory=self.memory,
             sources_at=self.sources_at,
         )
 
     def grow(self, text: str, *, idea: Idea, parent: int = 0, loss: float | None = 1.1) -> int:
         """A whole experiment that led to this script."""
         node = self.begin(idea, parent)
-        self.texts[node] = text
-        after, now = digest(self.sources_at(node)), 0.0
-        call, ok = ModelCall(backend="test"), None
-        self._tell(
-            Written(
-                time=now,
-                experiment=node,
-                attempt=0,
-                patch=None,
-                failure=ok,
-                digest=after,
-                lines_added=1,
-                lines_removed=1,
-                call=call,
-            )
-        )
-        self._tell(Committed(time=now, experiment=node, attempt=0, commit=f"{node:040d}"))
+        self.write(node, parent, text)
+        self._tell(Committed(time=0.0, experiment=node, attempt=0, commit=f"{node:040d}"))
         self.end(node, loss=loss)
         return node
+
+    def write(self, node: int, parent: int, text: str) -> None:
+        """The coder's patch of an experiment, which leads to this script."""
+        before = self.sources_at(parent)[0].text
+        self.texts[node] = text
+        self._tell(
+            Written(
+                time=0.0,
+                experiment=node,
+                attempt=0,
+                patch=Patch(edits=edits_between("train.py", before, text)),
+                failure=None,
+                digest=digest(self.sources_at(node)),
+                lines_added=1,
+                lines_removed=1,
+                call=ModelCall(backend="test"),
+            )
+        )
+
+    def score(self, node: int, value: float) -> None:
+        """One trial of it, as the tree tells it to whoever reads a node."""
+        scored = Scored(time=0.0, experiment=node, trial=0, seconds=1.0, outcome=ScoreReport(value=value))
+        self.tree.apply(scored)
 
     def sources_at(self, node: int) -> Sources:
         """The script at a node; the root's where nothing else was said."""

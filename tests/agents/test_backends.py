@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
 from ratchetree.agents.backends import BACKENDS, CODER_MODEL, PLANNER_MODEL, Surroundings, make_agents
+from ratchetree.agents.command import Ground
+from ratchetree.agents.outside_writes import Guarded
 from ratchetree.agents.prices import PRICES, price_of
 from ratchetree.search.errors import WrongUse
 from ratchetree.search.settings import BackendSettings, settings_from
@@ -33,6 +36,8 @@ def test_settings_know_exactly_the_backends_there_are() -> None:
         ({"backend": "replay"}, "needs journal"),
         ({"backend": "claude", "base_url": "http://user:pass@host"}, "keys come from the environment"),
         ({"backend": "claude", "turns": 0}, "turns"),
+        ({"backend": "command", "command": ["x"], "writable": ["here"]}, "no path below / or ~"),
+        ({"backend": "command", "command": ["x"], "sandbox": "docker"}, "'bubblewrap'"),
     ],
 )
 def test_what_settings_may_not_say(table: dict[str, Any], says: str) -> None:
@@ -73,7 +78,9 @@ def test_a_listed_variable_that_is_not_set_is_a_mistake() -> None:
     async def run(*_: Any) -> Any:
         raise AssertionError
 
-    around = Surroundings(environment={}, run=run, export=lambda commit, folder: None)
+    guarded = Guarded(folder=Path("/w"), refs=dict, carried=lambda path: None)
+    ground = Ground(run=run, export=lambda commit, folder: None, folder=Path("/w/trees"), guarded=guarded)
+    around = Surroundings(environment={}, ground=ground)
     with pytest.raises(WrongUse, match="MINE, which is not set"):
         make_agents(settings(table), around)
 

@@ -13,12 +13,13 @@ from ratchetree.agents.coder import ModelCoder
 from ratchetree.agents.duplicates import objection
 from ratchetree.agents.fencing import unfenced
 from ratchetree.agents.merging import merged
+from ratchetree.agents.planner import ModelPlanner
 from ratchetree.agents.scripted import ScriptedSpeaker as Said
 from ratchetree.agents.scripted import text_reply as text
 from ratchetree.agents.scripted import tool_reply as use
-from ratchetree.search.model import Failure, FailureKind, Idea, Patch, SourceFile, Sources
+from ratchetree.search.model import ExpansionKind, Failure, FailureKind, Idea, Patch, SourceFile, Sources
 from ratchetree.search.patch import apply_patch
-from ratchetree.search.ports import CallLog, WriteRequest
+from ratchetree.search.ports import CallLog, Plan, WriteRequest
 from ratchetree.storage.patches import merge_text
 
 SCRIPT = '"""Doc."""\n\nA = 1\nB = 0.5  # half\nC = 3\n\n\ndef main():\n    x = A\n    x = x + B\n    return x\n'
@@ -141,6 +142,23 @@ class TestDuplicates:
         assert self.refused(grown, SCRIPT.replace("B = 0.5", "B = 0.9")) is None
         assert self.refused(grown, SCRIPT.replace("B = 0.5", "B = -0.81")) is None
 
+    def test_the_very_change_that_lost_on_another_node(self, grown: Any) -> None:
+        other = grown.grow(SCRIPT.replace("C = 3", "C = 30"), idea=idea("thirty"), loss=0.9)
+        base = SCRIPT.replace("C = 3", "C = 30")
+        lost = grown.grow(base.replace("x = x + B", "x = x * B"), idea=idea("times"), parent=other, loss=0.95)
+        here = SCRIPT.replace("    x = x + B\n", "    x = x * B  # said otherwise\n")
+        assert f"very same change lost as {lost:04d} (on {other:04d})" in (self.refused(grown, here) or "")
+        assert self.refused(grown, here, operator="retry", source=lost) is None
+        assert self.refused(grown, SCRIPT.replace("x = x + B", "x = x / B")) is None
+        helped = base.replace("A = 1", "A = 50")
+        grown.grow(helped, idea=idea("fifty"), parent=other, loss=0.8)
+        assert self.refused(grown, SCRIPT.replace("A = 1", "A = 50")) is None, "what helped there may help here"
+        flying = grown.begin(idea("more"), other)
+        grown.write(flying, other, base.replace("return x", "return x * x"))
+        assert f"is being tried right now as {flying:04d}" in (
+            self.refused(grown, SCRIPT.replace("return x", "return x * x")) or ""
+        )
+
     def test_a_step_back(self, grown: Any) -> None:
         without = SCRIPT.replace("    x = x + B\n", "")
         node = grown.grow(without, idea=idea("less"))
@@ -202,6 +220,49 @@ class TestMerging:
         request = grown.writing(idea("both", operator="combine", source=source), here)
         patch = write(Said(), request)
         assert after(request, patch) == SCRIPT.replace("x + B", "x * B").replace("C = 3", "C = 4")
+
+
+class TestBundles:
+    """Several wins that a policy brings to one node together."""
+
+    def bundle(self, grown: Any, here: str, *changes: str) -> WriteRequest:
+        wins = [grown.grow(text, idea=idea(f"win {i}"), loss=0.9) for i, text in enumerate(changes)]
+        node = grown.grow(here, idea=idea("here"))
+        asked = grown.request(node, kind=ExpansionKind.TRANSPLANT, source=wins[0], sources=tuple(wins))
+        speaker = Said()
+        reply = asyncio.run(ModelPlanner(speaker).plan(asked))
+        assert isinstance(reply.outcome, Plan)
+        assert (reply.call.cost, speaker.prompts) == (0.0, []), "the policy has said all there is to say"
+        assert reply.outcome.option == 0
+        request: WriteRequest = grown.writing(reply.outcome.idea, node)
+        return request
+
+    def test_what_merges_is_brought_together_without_a_model(self, grown: Any) -> None:
+        here = SCRIPT.replace("    return x\n", "    return 2 * x\n")
+        changes = [("A = 1", "A = 2"), ("C = 3", "C = 4"), ("x = x + B", "x = x - B")]
+        request = self.bundle(grown, here, *(SCRIPT.replace(*change) for change in changes))
+        wanted = here
+        for change in changes:
+            wanted = wanted.replace(*change)
+        assert after(request, write(Said(), request)) == wanted
+        assert request.idea.brief == "bring here the changes of 0001, 0002, 0003"
+
+    def test_the_coder_gets_the_rest_on_top_of_what_merged(self, grown: Any) -> None:
+        here = SCRIPT.replace("x = x + B", "x = x * B")
+        request = self.bundle(grown, here, SCRIPT.replace("A = 1", "A = 2"), SCRIPT.replace("x = x + B", "x = x - B"))
+        speaker = Said(use(replace("x = x * B", "x = x - x * B")), "Done.")
+        wanted = here.replace("A = 1", "A = 2").replace("x = x * B", "x = x - x * B")
+        assert after(request, write(speaker, request)) == wanted
+        files, _, left = speaker.prompts[0].messages[0]["content"]
+        assert "A = 2" in files["text"]
+        assert "node 0002" in left["text"]
+        assert "+    x = x - B" in left["text"]
+
+    def test_a_bundle_that_was_tried_there_is_the_models_to_think_about(self, grown: Any) -> None:
+        request = self.bundle(grown, SCRIPT.replace("C = 3", "C = 9"), SCRIPT + "\n", SCRIPT + "\n\n")
+        grown.begin(request.idea, request.parent)
+        asked = grown.request(request.parent, kind=ExpansionKind.TRANSPLANT, source=1, sources=(1, 2))
+        assert isinstance(asyncio.run(ModelPlanner(Said()).plan(asked)).outcome, Failure)
 
 
 def test_a_studys_values_are_written_without_a_model(grown: Any) -> None:

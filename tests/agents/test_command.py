@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import shutil
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -11,17 +13,20 @@ from typing import Any
 
 import pytest
 
-from ratchetree.agents.command import Command, CommandCoder, CommandPlanner
-from ratchetree.agents.replay import Recording
-from ratchetree.agents.scripted import text_reply
-from ratchetree.cli import _runner
-from ratchetree.search.events import Called
+from ratchetree.agents.command import Command, CommandCoder, CommandPlanner, Ground
+from ratchetree.agents.outside_writes import Guarded
+from ratchetree.running import runner
+from ratchetree.search.errors import WrongUse
 from ratchetree.search.model import Failure, FailureKind, Idea, ModelCall, Patch
-from ratchetree.search.ports import CallLog, Plan
+from ratchetree.search.ports import Plan
 from ratchetree.storage.workspace import Workspace
+from ratchetree.trainer.confine import landlock_version
 from ratchetree.trainer.processes import MARK, marked
 
 SCRIPT = "A = 1\n\n\ndef main():\n    return A\n"
+PLAN = json.dumps(
+    {"option": 1, "operator": "draft", "title": "two", "hypothesis": "", "mechanism": "", "category": "c", "brief": "b"}
+)
 IDEA = Idea(title="t", hypothesis="h", mechanism="m", category="c", brief="Set A to 2.")
 
 
@@ -32,7 +37,17 @@ def grown(world: Callable[[str], Any]) -> Any:
 
 @pytest.fixture
 def workspace_folder(tmp_path: Path) -> Path:
-    return tmp_path / "workspace"
+    folder = tmp_path / "workspace"
+    (folder / ".ratchetree").mkdir(parents=True)
+    (folder / ".ratchetree" / "journal.db").write_text("canary of the journal")
+    (folder / "train.py").write_text(SCRIPT)
+    return folder
+
+
+def usable() -> list[str]:
+    """The walls that this machine has, and none."""
+    there = {"bubblewrap": shutil.which("bwrap") is not None, "landlock": landlock_version() >= 3, "none": True}
+    return [name for name, works in there.items() if works]
 
 
 @pytest.fixture
@@ -44,14 +59,33 @@ def command(grown: Any, workspace_folder: Path) -> Callable[..., Command]:
         (folder / "train.py").write_text(SCRIPT)
         (folder / "prepare.py").write_text("x = 1\n")
 
-    def make(code: str, *, seconds: float = 60.0, environment: dict[str, str] | None = None) -> Command:
+    def make(
+        code: str,
+        *,
+        seconds: float = 60.0,
+        environment: dict[str, str] | None = None,
+        writable: tuple[Path, ...] = (),
+        program: tuple[str, ...] = (sys.executable, "-c"),
+        sandbox: str = "none",
+        bwrap: str | None = shutil.which("bwrap"),
+        landlock: int = landlock_version(),
+    ) -> Command:
+        ground = Ground(
+            run=runner(Workspace(workspace_folder)),
+            export=export,
+            folder=workspace_folder / ".ratchetree" / "agents",
+            guarded=Guarded(folder=workspace_folder, refs=dict, carried=lambda path: "carried by main"),
+            bwrap=bwrap,
+            landlock=landlock,
+        )
+        arguments = (*program, code, "{task}", "{prompt}", str(workspace_folder))
         return Command(
-            command=(sys.executable, "-c", code, "{task}", "{prompt}"),
+            arguments,
+            ground,
             environment=environment or {},
             seconds=seconds,
-            folder=workspace_folder / ".ratchetree" / "agents",
-            run=_runner(Workspace(workspace_folder)),
-            export=export,
+            writable=writable,
+            sandbox=sandbox,
         )
 
     return make
@@ -123,6 +157,146 @@ time.sleep(600)
     assert marked(**{MARK: str(workspace_folder)}) == []
 
 
+@pytest.mark.parametrize("walls", usable())
+def test_behind_every_kind_of_wall_it_works_in_its_tree_and_leaves_nothing_alive(
+    grown: Any, command: Any, workspace_folder: Path, walls: str
+) -> None:
+    code = """
+import os, pathlib, sys, tempfile
+task, workspace = pathlib.Path(sys.argv[1]).read_text(), pathlib.Path(sys.argv[3])
+assert "Set A to 2." in task
+pathlib.Path.home().joinpath("notes").write_text("own")
+tempfile.TemporaryFile().close()
+pathlib.Path("train.py").write_text("A = 2" + pathlib.Path("train.py").read_text()[5:])
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        import time
+        time.sleep(600)
+"""
+    outcome, _ = write(grown, command(code, sandbox=walls))
+    assert isinstance(outcome, Patch), outcome
+    assert [(edit.old, edit.new) for edit in outcome.edits] == [("A = 1\n", "A = 2\n")]
+    assert marked(**{MARK: str(workspace_folder)}) == []
+    assert list((workspace_folder / ".ratchetree" / "agents").iterdir()) == []
+
+
+@pytest.mark.parametrize("walls", usable())
+def test_what_it_writes_outside_its_tree_is_prevented_or_found(
+    grown: Any, command: Any, workspace_folder: Path, tmp_path: Path, walls: str
+) -> None:
+    (tmp_path / "other" / ".ratchetree").mkdir(parents=True)
+    (tmp_path / "other" / ".ratchetree" / "journal.db").write_text("canary of another campaign")
+    (tmp_path / "allowed").mkdir()
+    code = """
+import pathlib, sys
+workspace = pathlib.Path(sys.argv[3])
+for name in ("workspace/train.py", "workspace/.ratchetree/journal.db", "other/.ratchetree/journal.db"):
+    path = workspace.parent / name
+    try:
+        print(path.read_text())
+        path.write_text("mine")
+    except OSError:
+        print("no")
+workspace.parent.joinpath("allowed", "log").write_text("x")
+"""
+    outcome, _ = write(grown, command(code, sandbox=walls, writable=(tmp_path / "allowed",)))
+    assert isinstance(outcome, Failure)
+    assert (tmp_path / "allowed" / "log").read_text() == "x"
+    if walls == "none":
+        assert outcome.kind is FailureKind.OUT_OF_BOUNDS
+        assert "train.py changed in the workspace" in outcome.message
+        return
+    assert outcome.kind is FailureKind.NO_PATCH
+    assert outcome.detail.split() == ["no"] * 3
+    assert (workspace_folder / "train.py").read_text() == SCRIPT
+
+
+def test_a_planner_that_writes_in_the_workspace_has_no_plan(grown: Any, command: Any, workspace_folder: Path) -> None:
+    code = "import sys; open(sys.argv[3] + '/new.py', 'w').write('x')\n" + f"print({PLAN!r})"
+    reply = asyncio.run(CommandPlanner(command(code), digest_tokens=2000).plan(grown.request(0)))
+    assert isinstance(reply.outcome, Failure)
+    assert (reply.outcome.kind, "new.py changed" in reply.outcome.message) == (FailureKind.OUT_OF_BOUNDS, True)
+
+
+def test_the_strongest_walls_that_hold_are_taken_and_the_user_is_told_where_none_do(
+    command: Any, tmp_path: Path
+) -> None:
+    def chosen(**others: Any) -> tuple[str, str]:
+        made = command("pass", sandbox="auto", **others)
+        return asyncio.run(made.check()), made._walls
+
+    assert chosen()[1] == usable()[0]
+    said, walls = chosen(bwrap=None, landlock=0)
+    assert walls == "none"
+    assert "without a sandbox (bubblewrap: bwrap is not installed; landlock: the kernel offers version 0" in said
+    assert chosen(bwrap="/bin/false", landlock=0)[1] == "none"
+    pretends = tmp_path / "bwrap"
+    pretends.write_text('#!/bin/sh\nwhile [ "$1" != -- ]; do shift; done\nshift\nexec "$@"\n')
+    pretends.chmod(0o755)
+    assert "bubblewrap: it does not hold" in chosen(bwrap=str(pretends), landlock=0)[0]
+    with pytest.raises(WrongUse, match="sandbox = 'landlock' does not work here"):
+        asyncio.run(command("pass", sandbox="landlock", landlock=2).check())
+
+
+@pytest.mark.parametrize(
+    ("others", "says"),
+    [
+        ({"program": ("no-such-agent",)}, "'no-such-agent' is no program here"),
+        ({"writable": (Path("/no/such/place"),)}, "writable lists /no/such/place, which is not there"),
+        ({"writable": (Path("/"),)}, "holds a campaign"),
+    ],
+)
+def test_what_cannot_run_is_said_before_anything_does(command: Any, others: Any, says: str) -> None:
+    with pytest.raises(WrongUse, match=says) as caught:
+        asyncio.run(command("pass", **others).check())
+    assert "\n" not in str(caught.value)
+
+
+def test_a_task_that_is_too_long_for_an_argument_is_given_as_a_file(grown: Any, command: Any) -> None:
+    grown.texts[0] = SCRIPT + "# long\n" * 40_000
+    code = """
+import sys
+assert len(sys.argv[2]) < 1000 and sys.argv[1] in sys.argv[2], len(sys.argv[2])
+assert open(sys.argv[1]).read().count("# long") >= 40_000
+"""
+    planner = CommandPlanner(command(code), digest_tokens=2000)
+    outcome = asyncio.run(planner.plan(grown.request(0))).outcome
+    assert isinstance(outcome, Failure)
+    assert "cannot be run" not in outcome.message
+    assert "no JSON object" in outcome.message or "empty" in outcome.message, outcome
+
+
+def test_an_agent_that_says_what_it_cost_is_believed_and_its_words_are_unwrapped(grown: Any, command: Any) -> None:
+    summary = {"type": "result", "result": f"Here: {PLAN}", "total_cost_usd": 0.25}
+    summary["usage"] = {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 7}
+    code = f"print('starting'); print({json.dumps(summary)!r})"
+    reply = asyncio.run(CommandPlanner(command(code), digest_tokens=2000).plan(grown.request(0)))
+    assert isinstance(reply.outcome, Plan), reply.outcome
+    assert (reply.call.cost, reply.call.tokens) == (0.25, 22)
+    strange = command('print(\'{"result": "x", "total_cost_usd": "free", "usage": [1]}\')')
+    assert write(grown, strange)[1].cost is None
+
+
+def test_a_tree_that_is_left_in_a_terrible_state_is_a_failure_like_any_other(
+    grown: Any, command: Any, workspace_folder: Path
+) -> None:
+    code = """
+import os
+os.mkfifo("pipe")
+os.symlink("..", "up")
+for _ in range(1200):
+    os.mkdir("d")
+    os.chdir("d")
+open("x", "w").close()
+os.chmod(".", 0)
+"""
+    outcome, _ = write(grown, command(code))
+    assert isinstance(outcome, Failure)
+    assert (outcome.kind, "changed d/d/d" in outcome.message) == (FailureKind.OUT_OF_BOUNDS, True)
+    assert list((workspace_folder / ".ratchetree" / "agents").iterdir()) == []
+
+
 def test_it_sees_only_what_the_user_lists(grown: Any, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ANTHROPIC_API_KEY", "sk-ant-canary")
     code = "import os; raise SystemExit('canary' in str(os.environ) or 'MINE' not in os.environ)"
@@ -135,8 +309,8 @@ def test_it_sees_only_what_the_user_lists(grown: Any, command: Any, monkeypatch:
 
 def test_what_it_prints_is_its_plan(grown: Any, command: Any) -> None:
     code = """
-import json
-print("thinking ...")
+import json, pathlib
+print("thinking about", pathlib.Path("prepare.py").read_text())
 print(json.dumps({"option": 1, "operator": "draft", "title": "two", "hypothesis": "", "mechanism": "", "category": "c",
                   "brief": "Set A to 2."}))
 """
@@ -146,28 +320,3 @@ print(json.dumps({"option": 1, "operator": "draft", "title": "two", "hypothesis"
     assert reply.outcome.idea.title == "two"
     silent = asyncio.run(CommandPlanner(command("print('no')"), digest_tokens=2000).plan(grown.request(0)))
     assert isinstance(silent.outcome, Failure)
-
-
-def test_a_recording_gives_each_experiment_its_own_replies() -> None:
-    def called(experiment: int, words: str) -> Called:
-        return Called(
-            time=0.0,
-            experiment=experiment,
-            purpose="plan",
-            attempt=0,
-            call=ModelCall(backend="claude", model="m"),
-            reply=text_reply(words).encode(),
-        )
-
-    recording = Recording([called(1, "a"), called(2, "b"), called(1, "c")])
-    recorded: list[str] = []
-
-    async def say(experiment: int, *before: str) -> str:
-        log = CallLog(experiment=experiment, replies=before, record=lambda call, reply: recorded.append(reply))
-        return (await recording.say(None, log)).text  # type: ignore[arg-type]
-
-    async def all_of_them() -> list[str]:
-        return [await say(2), await say(1, text_reply("a").encode())]
-
-    assert asyncio.run(all_of_them()) == ["b", "c"]
-    assert recorded == [text_reply("b").encode(), text_reply("c").encode()]

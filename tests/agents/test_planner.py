@@ -106,6 +106,31 @@ def test_what_was_tried_or_is_in_flight_is_not_proposed_again(grown: Any) -> Non
     assert "0002 is trying almost the same right now: flying" in second
 
 
+def test_a_brief_that_lost_elsewhere_comes_back_only_as_a_retry(grown: Any) -> None:
+    other = grown.grow(SCRIPT.replace("B = 0.5", "B = 0.6"), idea=idea("other"), loss=0.9)
+    lost = grown.grow(SCRIPT.replace("A = 1", "A = 3"), idea=idea("three", brief="Set A to 3."), parent=other, loss=1.2)
+    speaker = Said(plan(), plan(operator="retry", source=lost))
+    outcome = ask(speaker, grown.request(0)).outcome
+    assert isinstance(outcome, Plan)
+    assert (outcome.idea.operator, outcome.idea.source) == ("retry", lost)
+    assert f"lost on another node; only a retry may take it up, with a reason: {lost:04d} parked" in speaker.last_words
+
+
+def test_the_history_says_in_words_what_is_better_and_what_may_be_chance(grown: Any) -> None:
+    grown.tree._stated_noise = 0.02
+    grown.tree.trials[0] = 3
+    for at, loss in ((2, 0.9), (4, 0.99)):
+        told = idea(f"A {at}", hypothesis=f"{at} is more")
+        node = grown.grow(SCRIPT.replace("A = 1", f"A = {at}"), idea=told, loss=loss)
+        grown.score(node, loss)
+    grown.tree.trials[0] = 3
+    shown = history(grown.request(0), 5000)
+    assert "0001 parked (on 0000, c): A 2; val_bpb 0.9, 0.1 better than its parent; why: 2 is more" in shown
+    assert "val_bpb 0.99, 0.01 better (may be noise) than its parent" in shown
+    assert "A: 1 → 2: 0.1 better (0001); 1 → 4: 0.01 better (may be noise) (0002)" in shown
+    assert "category c: 2 tried, 2 better than their parent (at most by 0.1 val_bpb), 0 kept, 0 failed" in shown
+
+
 def test_recorded_replies_are_not_asked_for_again(grown: Any) -> None:
     speaker, recorded = Said(plan()), [text("no plan").encode()]
     request = changed(grown.request(0), calls=CallLog(replies=tuple(recorded)))
@@ -149,6 +174,19 @@ def test_the_history_has_what_happened(grown: Any) -> None:
     assert "may be 0.2 worse than main, 4 of 5 experiments left" in shown
     assert "category architecture: 1 tried, 0 better than their parent" in shown
     assert "0003 failed (on 0000, c): bad news" in shown
+
+
+def test_no_experiment_is_told_of_twice_but_for_what_is_open(grown: Any) -> None:
+    contract = SetbackContract(expected_dip=0.1, max_dip=0.2, horizon=5)
+    for i in range(6):
+        grown.end(grown.begin(idea(f"t{i}", contract=contract if i == 5 else None)), loss=1.0 + i / 100)
+    grown.begin(idea("flying"), parent=1)
+    shown = history(grown.request(0), 5000)
+    assert [sum(line.startswith(f"{node:04d} ") for line in shown.splitlines()) for node in range(1, 8)] == [
+        *[1] * 5,
+        2,  # it has an open contract
+        1,
+    ]
 
 
 @pytest.mark.parametrize("budget", [500, 4000, 12_000])

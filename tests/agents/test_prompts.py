@@ -21,7 +21,7 @@ VALUES = {
     "plan": {
         "best": "0007 with val_bpb 1.402",
         "noise": "0.008",
-        "left": "Experiment 9; 12,000 tokens used so far ($0.08).",
+        "left": "This is experiment 9; the campaign has used 12,000 tokens ($0.08).",
         "history": fence("0003 parked (on 0000): raise MATRIX_LR {{program}}", "history"),
         "mood": fill(template("plateau"), dry="14"),
         "options": "## Option 1: node 0007, improve it\n\nThis is main.",
@@ -35,6 +35,9 @@ VALUES = {
         "brief": "Set DEPTH to 5.",
     },
     "combine": {"source": "0012", "change": fence("-DEPTH = 4\n+DEPTH = 5", "its change")},
+    "command": {"program": "Bring val_bpb down.", "editable": "train.py"},
+    "folder": {},
+    "errand": {"file": "/w/.ratchetree/agents/0007-0-x/task.md"},
     "objection": {"reason": "only comments or layout differ from the parent"},
     "repair": {
         "kind": "crash",

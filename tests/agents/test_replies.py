@@ -104,6 +104,7 @@ def test_what_is_no_plan_is_a_failure_that_says_why(text: str, why: str) -> None
         ({"operator": "delete"}, "operator"),
         ({"operator": "combine", "source": 99}, "99 does not"),
         ({"operator": "retry"}, "needs a source"),
+        ({"operator": "combine", "source": 0}, "0000 is the root"),
         ({"operator": "tune"}, "tune needs knobs"),
         ({"operator": "tune", "knobs": [{"name": "LR", "low": 2, "high": 1}]}, "knobs"),
         ({"operator": "tune", "knobs": [{"name": "import os", "low": 1, "high": 2}]}, "knobs"),
@@ -122,7 +123,9 @@ def test_a_plan_that_makes_no_sense_is_a_failure_that_says_why(values: dict[str,
 
 
 def test_what_a_model_writes_is_cleaned() -> None:
-    plan = changed(title="\x1b[31mred\x1b[0m\nalert \u202e" + "x" * 500, category="<b>Very bold</b>", hypothesis="a\rb")
+    plan = changed(
+        title="\x1b[31mred\x1b[0m\nalert \u202e" + "x" * 500, category="\x1b[1m<b>Very bold</b>", hypothesis="a\rb"
+    )
     assert isinstance(plan, Plan)
     assert plan.idea.title.startswith("red alert x")
     assert len(plan.idea.title) == 100

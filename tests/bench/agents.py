@@ -212,6 +212,8 @@ def slots_busy(experiments: int) -> None:
         ("best-first", 4, 4),
         ("best-first", 4, 5),
         ("best-first", 4, 9),
+        ("auto", 4, 9),
+        ("ratchet", 4, 9),
         ("beam", 4, 9),
     ):
         share = busy(experiments, slots=slots, in_flight=in_flight, policy=policy)

@@ -2,7 +2,7 @@
 
 A ratchet with side lines: most experiments go on from main, some from parked nodes, some under a setback contract; a
 twentieth fails, and steps get smaller as the night goes on. Run as a script it makes a workspace to look at:
-python tests/bench/nights.py DIR --experiments 1000 [--code]
+python tests/bench/nights.py DIR --experiments 1000
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ import pytest
 
 from ratchetree.agents.rehearsal import Fault, Rehearsal
 from ratchetree.agents.rehearsed import catalogue
-from ratchetree.search.events import Called, Event, Requested, Written
+from ratchetree.search.events import Called, Event, Planned, Requested, Selected, Written
 from ratchetree.storage.journal import SqliteJournal
 
 pytestmark = pytest.mark.slow
@@ -151,27 +151,37 @@ def _dollars(bill: Any) -> float:
 def test_a_recorded_campaign_speaks_again_byte_for_byte(
     ratchetree: Any, server: Rehearsal, prepared: Any, git: Callable[..., str], tmp_path: Path
 ) -> None:
-    first = prepared("first")
-    assert with_server(ratchetree, server)("run", first, "--experiments", "5").code == 0
+    server.seconds = lambda number: 0.03 * (number % 5)  # so that experiments overtake each other
+    first = prepared("first", in_flight=4)
+    assert with_server(ratchetree, server)("run", first, "--experiments", "6").code == 0
     recorded = tmp_path / "recorded.db"
     shutil.copy(first / ".ratchetree" / "journal.db", recorded)
-    second = prepared("second")
+    second = prepared("second", in_flight=4)
     toml = (second / "ratchetree.toml").read_text()
     toml = re.sub(r'backend = "claude"', f'backend = "replay", journal = "{recorded}"', toml)
     (second / "ratchetree.toml").write_text(toml)
     git(second, "commit", "-qam", "replay")
-    said = ratchetree("run", second, "--experiments", "5")
+    said = ratchetree("run", second, "--experiments", "6")
     assert said.code == 0, said.errors
-    one, two = (
-        [
-            (e.experiment, e.reply) if isinstance(e, Called) else (e.experiment, e.digest)
-            for e in journalled(folder)
-            if isinstance(e, Called | Written)
-        ]
-        for folder in (first, second)
-    )
+    one, two = (by_experiment(journalled(folder)) for folder in (first, second))
+    assert len(one) == 6
     assert one == two
     assert ratchetree("status", second, "--json").json["spent"]["dollars"] == 0.0
+
+
+def by_experiment(events: list[Event]) -> dict[int, list[Any]]:
+    """What was selected, said, planned and written for each experiment, in order."""
+    found: dict[int, list[Any]] = {}
+    for event in events:
+        told = {
+            Selected: lambda e: e.options,
+            Called: lambda e: e.reply,
+            Planned: lambda e: (e.parent, e.asked, e.outcome),
+            Written: lambda e: (e.patch, e.digest),
+        }.get(type(event))
+        if told is not None:
+            found.setdefault(event.experiment, []).append(told(event))
+    return found
 
 
 def test_a_server_that_fails_for_a_while_costs_nothing_and_the_campaign_goes_on(

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -248,7 +249,7 @@ def test_confirming_trials_get_new_seeds_and_the_screening_trial_does_not_count(
     noise = {0: 1.0, 1: 1.01, 2: 0.99}
     trainer = ScriptedTrainer(lambda e, t: values[e, t] if e else noise[t])
     bench = Bench(workspace, preset="default", trainer=trainer)
-    tree = bench.run(1)
+    tree = bench.run(1, ratchet={"anchor": False})
     node = tree.node(1)
     assert node.verdict is Verdict.KEPT
     assert node.score is not None
@@ -256,6 +257,78 @@ def test_confirming_trials_get_new_seeds_and_the_screening_trial_does_not_count(
     assert node.score.n == 3
     seeds = [event.seed for event in bench.events() if isinstance(event, Trained)]
     assert len(seeds) == len(set(seeds)) == 7
+
+
+def test_main_is_measured_once_more_beside_a_node_that_would_replace_it(workspace: Path) -> None:
+    trainer = ScriptedTrainer(lambda e, t: (0.9 if e else 1.0) + 0.01 * (t % 3))
+    bench = Bench(workspace, preset="default", trainer=trainer)
+    tree = bench.run(1)
+    assert tree.node(1).verdict is Verdict.KEPT
+    assert tree.node(0).values == (1.0, 1.01, 1.02, 1.0)
+    assert trainer.asked[-2:] == [("train", 0, 3), ("score", 0, 3)]
+    assert events_from_git(bench.repository) == bench.events()
+
+
+def test_a_patch_that_is_better_only_because_the_machine_is_faster_now_does_not_move_main(workspace: Path) -> None:
+    def outcome(experiment: int, trial: int) -> float:
+        faster = experiment > 0 or trial > 2  # since the root's three trials
+        return 1.0 - 0.1 * faster + 0.01 * (trial % 3)
+
+    trainer = ScriptedTrainer(outcome)
+    tree = Bench(workspace, preset="default", trainer=trainer).run(1)
+    assert tree.node(1).verdict is Verdict.PARKED
+    assert tree.node(0).score.n == 6  # three of them beside the candidate
+
+
+def test_a_real_gain_moves_main_through_a_drift_and_says_so(workspace: Path) -> None:
+    def outcome(experiment: int, trial: int) -> float:
+        slower = experiment > 0 or trial > 2
+        return 1.0 + 0.1 * slower - 0.15 * (experiment > 0) + 0.01 * (trial % 3)
+
+    tree = Bench(workspace, preset="default", trainer=ScriptedTrainer(outcome)).run(1)
+    assert tree.node(1).verdict is Verdict.KEPT
+    assert "main was measured anew beside it (3 trials)" in tree.node(1).reason
+
+
+def test_where_main_cannot_be_measured_beside_it_nothing_replaces_main(workspace: Path) -> None:
+    starved = Failure(kind=FailureKind.STARVED, message="the neighbours")
+
+    def outcome(experiment: int, trial: int) -> float | Failure:
+        return starved if experiment == 0 and trial > 2 else (0.5 if experiment else 1.0) + 0.01 * (trial % 3)
+
+    tree = Bench(workspace, preset="default", trainer=ScriptedTrainer(outcome)).run(1)
+    assert tree.node(1).verdict is Verdict.PARKED
+    assert tree.node(1).reason == "main could not be measured beside it (starved)"
+
+
+def test_candidates_in_flight_share_an_anchor(workspace: Path) -> None:
+    trainer = ScriptedTrainer(lambda e, t: 1.0 - 0.1 * e + 0.01 * (t % 3))
+    bench = Bench(workspace, preset="default", trainer=trainer)
+    bench.run(3, search={"in_flight": 3}, trainer={"slots": 3})
+    trained = Counter((node, trial) for what, node, trial in trainer.asked if what == "train")
+    assert set(trained.values()) == {1}
+    assert [event.experiment for event in bench.events() if isinstance(event, Judged)][-1] == 3
+
+
+def test_lines_are_counted_against_main_and_not_against_the_parent(workspace: Path, git: Git) -> None:
+    """Main loses nine lines; a sibling that then loses two of the root's has seven more than main, and no claim to be
+    kept for brevity."""
+
+    def shorter(request: WriteRequest) -> Patch:
+        begins = request.sources[0].text.splitlines(keepends=True)
+        gone = 10 if request.experiment == 1 else 3
+        old = "".join(begins[:gone])
+        return Patch(edits=(Edit(path="train.py", old=old, new=f"X = {request.experiment}\n"),))
+
+    source = "".join(f"A_{i} = {i}\n" for i in range(12)) + (workspace / "train.py").read_text()
+    (workspace / "train.py").write_text(source)
+    git(workspace, "commit", "-qam", "longer")
+    trainer = ScriptedTrainer(lambda e, t: (1.0 if e != 2 else 0.9995) + 0.01 * (t % 3 - 1))
+    bench = Bench(workspace, policy="best-of-root", preset="default", coder=ScriptedCoder(shorter), trainer=trainer)
+    tree = bench.run(2, ratchet={"anchor": False})
+    assert tree.node(1).verdict is Verdict.KEPT, tree.node(1).reason
+    assert "lines less" in tree.node(1).reason
+    assert tree.node(2).verdict is Verdict.PARKED, tree.node(2).reason
 
 
 def test_a_lucky_screening_trial_does_not_move_main(workspace: Path, git: Git) -> None:

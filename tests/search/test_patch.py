@@ -4,7 +4,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ratchetree.search.model import Edit, Failure, FailureKind, Patch, SourceFile, Sources
-from ratchetree.search.patch import apply_patch, check_syntax, count_lines, edits_between
+from ratchetree.search.patch import (
+    apply_patch,
+    check_syntax,
+    count_lines,
+    edits_between,
+    hunks,
+    name_of_change,
+    settings_in,
+)
 
 TEXT = "A = 1\nB = 2\n\n\ndef f():\n    return A\n\n\ndef g():\n    return A\n"
 SOURCES: Sources = (SourceFile(path="train.py", text=TEXT),)
@@ -102,3 +110,31 @@ def test_counting_lines_of_a_large_repetitive_file_is_quick_because_equal_ends_a
     before = (SourceFile(path="train.py", text="x = 1\n" * 20_000),)
     after = (SourceFile(path="train.py", text="x = 1\n" * 10_000 + "y = 2\n" + "x = 1\n" * 10_000),)
     assert count_lines(before, after) == (1, 0)
+
+
+def patch(*edits: tuple[str, str]) -> Patch:
+    return Patch(edits=tuple(Edit(path="train.py", old=old, new=new) for old, new in edits))
+
+
+def test_the_same_change_has_one_name_whatever_lies_around_it_and_in_whatever_order() -> None:
+    one = patch(("a\nB = 2  # two\nc\n", "a\nB = 3  # three\nc\n"), ("    return A\n", "    return B\n"))
+    other = patch(("def g():\n    return A\n", "def g():\n    return  B\n"), ("B = 2\n", "B = 3\n"))
+    assert name_of_change(one) == name_of_change(other) is not None
+    assert name_of_change(one) != name_of_change(patch(("B = 2\n", "B = 4\n"), ("return A", "return B")))
+
+
+def test_comments_and_layout_are_no_change_and_whole_files_have_no_name() -> None:
+    assert hunks(patch(("B = 2  # two\n", "B  =  2  # three\n"))) == ()
+    assert name_of_change(patch(("B = 2  # two\n", "B = 2\n"))) is None
+    assert hunks(patch(("", "B = 2\n"))) is None
+    assert hunks(patch(("x = '#1'\n", "x = '#2'\n"))) != ()
+
+
+def test_constants_that_a_patch_sets_are_read_off_it() -> None:
+    two = settings_in(patch(("A = 1\nB: float = 0.5  # half\n", "A = 2\nB: float = 0.6  # half\n"), ("f()", "g()")))
+    assert [(s.name, s.before, s.after, s.alone) for s in two] == [("A", "1", "2", False), ("B", "0.5", "0.6", False)]
+    [one] = settings_in(patch(("x\nRATE=1e-3 # low\n", "x\nRATE=2e-3 # high\n")))
+    assert (one.name, one.before, one.after, one.alone) == ("RATE", "1e-3", "2e-3", True)
+    assert settings_in(patch(("A = 1\n", "A = 2\nC = 3\n"))) == ()
+    assert settings_in(patch(("    a = 1\n", "    a = 2\n"))) == (), "no constant of the top level"
+    assert settings_in(patch(("A == 1\n", "A == 2\n"))) == ()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ratchetree.search.errors import WrongUse
+from ratchetree.search.errors import RatchetreeError, WrongUse
 from ratchetree.search.model import FailureKind, Verdict
 from ratchetree.search.tree import FAILED, KEPT, PARKED, Tree, replay
 from ratchetree.storage.importer import Wishes, import_run
@@ -148,6 +148,53 @@ def test_a_table_alone_becomes_a_campaign_with_self_reported_scores(tmp_path: Pa
         workspace.check_code(workspace.repository())
 
 
+def test_a_wide_table_without_a_header_is_understood_by_what_its_columns_hold() -> None:
+    rows = [f"HEAD\tbig-model\t397\t{i}.5\tkeep\tgroup {i} experts a thread\n" for i in range(3)]
+    with pytest.raises(WrongUse, match=r"could be any of column_3, column_4: name it"):
+        read("".join(rows))
+    table, findings = read("".join(rows), metric="column_4", direction="max")
+    assert [(row.commit, row.value, row.status) for row in table.rows] == [("HEAD", i + 0.5, "keep") for i in range(3)]
+    assert table.rows[1].description == "group 1 experts a thread"
+    assert any("no header" in line for line in findings.guessed)
+
+
+def test_columns_that_name_the_metric_and_its_direction_are_believed() -> None:
+    header = "run_id\tmetric_name\tmetric_value\tmetric_direction\tdecision\tidea\n"
+    table, _ = read(header + "a\tseparation\t0.9\tmax\tkeep\tx\n" + "b\tseparation\t0.8\tmax\treject\ty\n")
+    assert (table.metric, table.direction, table.rows[0].value) == ("separation", "max", 0.9)
+
+
+def test_tables_of_a_hyperparameter_search_are_judged_by_their_best_so_far() -> None:
+    optuna = "number,value,datetime_start,duration,params_lr,params_depth,user_attrs_host,state\n"
+    optuna += "0,0.9,2026-01-01 10:00:00,0 days,0.1,4,7,COMPLETE\n1,0.95,2026-01-01 10:01:00,0 days,0.2,4,7,COMPLETE\n"
+    optuna += "2,,2026-01-01 10:02:00,0 days,0.3,4,7,FAIL\n3,0.5,2026-01-01 10:03:00,0 days,0.4,4,7,PRUNED\n"
+    optuna += "4,0.8,2026-01-01 10:04:00,0 days,0.5,4,7,COMPLETE\n"
+    table, findings = read(optuna, direction="min")
+    assert [row.status for row in table.rows] == ["keep", "discard", "crash", "discard", "keep"]
+    assert (table.metric, table.rows[1].description, table.rows[1].time) == (
+        "value",
+        "lr=0.2, depth=4",
+        "2026-01-01 10:01:00",
+    )
+    assert any("no column says what was kept" in line for line in findings.guessed)
+    mlflow = "run_id\tstatus\tmetrics.val_loss\tparams.lr\n"
+    table, _ = read(mlflow + "a\tFINISHED\t2.0\t0.1\nb\tFAILED\t\t0.2\nc\tFINISHED\t1.9\t0.3\n")
+    assert (table.metric, [row.status for row in table.rows]) == ("val_loss", ["keep", "crash", "keep"])
+
+
+def test_a_header_without_rows_is_said_to_be_that() -> None:
+    with pytest.raises(WrongUse, match=r"has a header .* but no row"):
+        read(HEADER)
+
+
+def test_a_run_repeated_to_the_last_digit_says_nothing_of_the_noise(tmp_path: Path) -> None:
+    source = tmp_path / "results.tsv"
+    source.write_text(HEADER + "a\t0.9\t1\tkeep\tbaseline\nb\t0.900001\t1\tdiscard\trerun the baseline\n")
+    tree, findings, _ = bring(source, tmp_path / "run")
+    assert tree.noise is None
+    assert any("repeat a run to the last digits" in line for line in findings.guessed)
+
+
 def test_the_h100_run_of_march_is_read_as_everybody_knows_it(tmp_path: Path) -> None:
     tree, findings, _ = bring(Path(__file__).parents[1] / "search" / "data" / "h100_mar8_results.tsv", tmp_path / "run")
     assert (tree.experiments, tree.counts[KEPT], tree.counts[PARKED], tree.counts[FAILED]) == (125, 22, 102, 1)
@@ -216,7 +263,67 @@ def test_a_commit_that_two_rows_name_and_commits_that_no_row_names_are_told(thei
     tree, findings, _ = bring(theirs, tmp_path / "run")
     assert len(tree) == 3 and tree.node(2).commit is None
     assert any("an earlier row has" in line for line in findings.guessed)
-    assert any("1 commits that no row names" in line for line in findings.left_out)
+    assert any("1 commit that no row names" in line for line in findings.left_out)
+
+
+def test_notes_and_plots_committed_in_between_are_no_disagreement_but_code_without_a_row_is_told(
+    theirs: Path, tmp_path: Path, git: Git
+) -> None:
+    for name, text in (("plot.py", "print()\n"), ("train.py", "LR = 'between'\n")):
+        (theirs / name).write_text(text)
+        git(theirs, "add", name)
+        git(theirs, "commit", "-q", "-m", "no experiment")
+        (theirs / "train.py").write_text(f"LR = 'after {name}'\n")
+        git(theirs, "commit", "-qam", f"try after {name}")
+        with (theirs / "results.tsv").open("a") as table:
+            table.write(f"{git(theirs, 'rev-parse', 'HEAD')[:9]}\t0.96\t1.0\tkeep\tafter {name}\n")
+    _, findings, _ = bring(theirs, tmp_path / "run")
+    assert findings.disagree == []
+    assert "1 row whose diff holds commits that no row names (1 before 0007)" in findings.left_out
+
+
+def test_a_table_that_was_emptied_is_read_where_it_was_fullest_and_one_elsewhere_can_be_named(
+    theirs: Path, tmp_path: Path, git: Git
+) -> None:
+    full = (theirs / "results.tsv").read_text()
+    for text in (full, HEADER):
+        (theirs / "results.tsv").write_text(text)
+        git(theirs, "add", "results.tsv")
+        git(theirs, "commit", "-q", "-m", "table")
+    tree, findings, _ = bring(theirs, tmp_path / "run")
+    assert tree.experiments == 5 and any("is empty now" in line for line in findings.guessed)
+    git(theirs, "mv", "results.tsv", "old-results.tsv")
+    git(theirs, "commit", "-q", "-m", "moved")
+    with pytest.raises(WrongUse, match=r"has no results\.tsv, but old-results\.tsv: name one"):
+        bring(theirs, tmp_path / "again")
+    tree, _, _ = bring(theirs, tmp_path / "named", results=Path("HEAD~2:results.tsv"))
+    assert tree.experiments == 5
+    with pytest.raises(WrongUse, match="is no file, and none of the repository"):
+        bring(theirs, tmp_path / "none", results=Path("nowhere.tsv"))
+
+
+def test_what_a_partial_clone_lacks_is_left_behind(theirs: Path, tmp_path: Path, git: Git) -> None:
+    blob = git(theirs, "rev-parse", "HEAD:train.py")
+    (theirs / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    git(theirs, "update-ref", "HEAD", "HEAD~1")
+    lines = (theirs / "results.tsv").read_text().splitlines()
+    (theirs / "results.tsv").write_text("\n".join(lines[:5]) + "\n")  # the last keep's file is gone
+    text = (theirs / "results.tsv").read_text().replace("0.970\t1.0\tkeep", "0.970\t1.0\tdiscard")
+    (theirs / "results.tsv").write_text(text)
+    tree, findings, workspace = bring(theirs, tmp_path / "run")
+    assert tree.node(1).commit is not None and tree.node(3).commit is None
+    assert any("1 row whose code a partial clone lacks" in line for line in findings.left_out)
+    assert git(workspace.folder, "show", "main:train.py") == "LR = 'a'"
+
+
+def test_a_root_whose_code_is_gone_ends_the_import_with_nothing_left_behind(
+    theirs: Path, tmp_path: Path, git: Git
+) -> None:
+    blob = git(theirs, "rev-parse", "main:train.py")
+    (theirs / ".git" / "objects" / blob[:2] / blob[2:]).unlink()
+    with pytest.raises(RatchetreeError, match="git"):
+        bring(theirs, tmp_path / "run", root=git(theirs, "rev-parse", "main"))
+    assert not (tmp_path / "run").exists()
 
 
 def test_history_alone_gives_keeps_scores_from_messages_and_reverts(tmp_path: Path, git: Git) -> None:

@@ -3,7 +3,7 @@
 import pytest
 
 from ratchetree.search.model import Failure, FailureKind
-from ratchetree.trainer.failures import DETAIL_CHARACTERS, NOTHING_SAVED, clean, failure_of, traceback_end
+from ratchetree.trainer.failures import DETAIL_CHARACTERS, NOTHING_SAVED, failure_of, traceback_end
 from ratchetree.trainer.processes import Run
 
 TREE = "/w/.ratchetree/trials/0001-0/tree"
@@ -104,8 +104,3 @@ def test_a_line_that_looks_like_an_exception_outside_a_traceback_is_not_taken_fo
     failure = why(ended(code=3), "ValueError: I only print this\n")
     assert failure.kind is FailureKind.CRASH
     assert failure.message == "ended with code 3"
-
-
-def test_hostile_text_is_made_harmless() -> None:
-    assert clean("\x1b[31mred\x1b[0m \x1b]0;title\x07 a\u202eb\u200bc\x00\x08d") == "red  abcd"
-    assert clean("10%\r20%\r30%\nnext\r\n") == "30%\nnext\n"

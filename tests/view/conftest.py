@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console, RenderableType
 
+from ratchetree.search.contracts import Account
 from ratchetree.search.events import (
     CampaignResumed,
     CampaignStarted,
@@ -208,6 +209,11 @@ class Story:
     def tree(self) -> Tree:
         """The tree so far."""
         return replay(self.events)
+
+    @property
+    def account(self) -> Account:
+        """The contracts so far."""
+        return self.read()[1].account
 
     def read(self) -> tuple[Tree, Chronicle]:
         """Tree and chronicle so far."""

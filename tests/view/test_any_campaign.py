@@ -91,5 +91,7 @@ def test_it_renders_without_error_and_fits(new_story, show, experiments, directi
         for encoding in ("utf-8", "ascii"):
             lines = show(view, width=width, encoding=encoding).split("\n")
             assert max(map(cell_len, lines)) <= width
-    shapes = [status_json(tree, chronicle, running=True), tree_json(tree), *(node_json(tree, n) for n in tree.ids())]
+    account = chronicle.account
+    nodes = (node_json(tree, n, account) for n in tree.ids())
+    shapes = [status_json(tree, chronicle, running=True), tree_json(tree, account), *nodes]
     assert json.loads(json.dumps(shapes, allow_nan=False)) == shapes

@@ -12,6 +12,7 @@ from ratchetree.search.errors import WrongUse
 from ratchetree.search.model import Verdict
 from ratchetree.search.tree import Tree
 from ratchetree.view import chart
+from ratchetree.view.comparison_plots import differences
 from ratchetree.view.page_data import PageData
 
 pytest.importorskip("matplotlib", reason="matplotlib is an extra: pip install 'ratchetree[plot]'")
@@ -77,3 +78,25 @@ def test_campaigns_are_compared_by_their_best_so_far(small: Callable[..., Any]) 
     figure = chart.courses_figure(courses, data.tree, "hours")
     assert list(figure.axes[0].lines[0].get_ydata()) == pytest.approx([2.11, 2.07, 2.03, 2.03])
     assert figure.axes[0].get_xlabel() == "hours"
+
+
+def test_policies_are_drawn_by_their_differences_and_only_resolved_ones_are_filled(tmp_path: Path) -> None:
+    def row(policy: str, landscape: str, gap: dict[str, float] | None, resolved: bool) -> dict[str, Any]:
+        known = {"policy": policy, "landscape": landscape, "evaluations": 200, "seeds": 50}
+        return known | {"difference_to_ratchet": gap, "resolved": resolved}
+
+    gaps = {"beam": {"mean": 1.0, "low": -1.0, "high": 3.0}, "ledger": {"mean": -5.0, "low": -6.0, "high": -4.0}}
+    rows = [row("ratchet", name, None, False) for name in ("valleys", "all")]
+    rows += [row(policy, name, gap, policy == "ledger") for name in ("valleys", "all") for policy, gap in gaps.items()]
+    figure = differences({"rows": rows})
+    assert [axes.get_title() for axes in figure.axes] == ["valleys", "over all"]
+    dots = [line for line in figure.axes[0].lines if line.get_marker() == "o"]
+    assert [(line.get_xdata()[0], line.get_markerfacecolor() == "white") for line in dots] == [
+        (1.0, True),
+        (-5.0, False),
+    ]
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()] == ["beam", "ledger"]
+    assert "against ratchet" in figure.get_supxlabel()
+    chart.save(figure, tmp_path / "lab.svg")
+    with pytest.raises(KeyError):
+        differences({"no": "rows"})

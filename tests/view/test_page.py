@@ -23,10 +23,11 @@ from typing import Any
 
 import pytest
 
-from ratchetree.search.events import Committed, Event
-from ratchetree.search.model import Ask
+from ratchetree.search.events import Committed, Event, Requested
+from ratchetree.search.model import Ask, Request
 from ratchetree.storage.inbox import FolderInbox
 from ratchetree.storage.journal import SqliteJournal
+from ratchetree.storage.lock import WorkspaceLock
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 SHOTS = Path(__file__).parents[2] / "build" / "screenshots"
@@ -96,6 +97,10 @@ class Browser:
 
     def click(self, selector: str) -> None:
         self.found(selector, lambda element: element.click())
+
+    def click_when_there(self, selector: str) -> None:
+        self.until(f"document.querySelector('{selector}')")
+        self.click(selector)
 
     def found(self, selector: str, use: Callable[[Any], Any]) -> Any:
         """What `use` makes of the element, which the page may draw anew at any moment."""
@@ -400,6 +405,16 @@ def test_controls_ask_the_campaign_with_the_token_and_refuse_without(browser: Br
     assert (status, json.loads(said)["error"]) == (403, "the token that was printed at start is missing or wrong")
     browser.open(f"{served.url}#token={served.token}")
     assert "token" not in browser.ask("location.href")
+    assert "not running" in browser.text("#controls")  # a stop would end the next run
+    with WorkspaceLock(served.folder / ".ratchetree" / "lock"):
+        browser.click_when_there("#ask-pause")
+        assert "Begin nothing new" in browser.text("dialog h2")
+        browser.click("dialog [value=cancel]")
+        served.append([Requested(time=2000.0, request=Request(id="1", ask=Ask.PAUSE))])
+        browser.until(
+            "document.querySelector('#ask-resume') && document.querySelector('.pill').textContent === 'paused'"
+        )
+        assert "asked at" in browser.text("#warnings")
     browser.do("state.select(5)")
     browser.until("document.querySelector('#detail .diff')")
     browser.click("#detail .buttons .buttons button")  # try next

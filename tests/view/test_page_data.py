@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from ratchetree.search.events import Requested
-from ratchetree.search.model import Ask, Request
+from ratchetree.search.events import Called, Requested
+from ratchetree.search.model import Ask, ModelCall, Request
 from ratchetree.view.page_data import COLUMNS, PageData
 from ratchetree.view.page_detail import delta, summary
 
@@ -61,7 +62,7 @@ def test_rows_say_what_the_tree_knows(small: Callable[..., Any]) -> None:
     assert (kept["verdict"], kept["n"], kept["values"], kept["parent"]) == (2, 3, [2.01, 2.02, 2.03, 2.04], 3)
     assert kept["mean"] == pytest.approx(2.03)
     invested = row(snapshot, 2)
-    assert invested["setback"][:5] == ["open", 1, 4, 0.01, 0.05]
+    assert invested["setback"][:5] == ["open", 0, 4, 0.01, 0.05]
     assert row(snapshot, 4)["failure"] == "crash"
     assert row(snapshot, 8)["verdict"] == 1
     head = snapshot["head"]
@@ -117,3 +118,35 @@ def test_the_summary_names_what_moved_main_what_is_near_and_what_failed(small: C
     assert [node for node, _ in said["moved"]] == [3, 5]
     assert said["failures"] == {"crash": [4]}
     assert said["promising"][0] == 7
+
+
+def test_model_calls_cost_what_the_journal_says_and_an_unknown_price_is_never_nothing(new_story: Any) -> None:
+    story = new_story().root(2.0).fly(1, 0).fly(2, 0)
+    call = ModelCall(backend="claude", model="m", input_tokens=900, output_tokens=100, dollars=0.25)
+    for node, attempt, priced in ((1, 0, call), (1, 1, call), (2, 0, replace(call, dollars=None))):
+        purpose = "write" if attempt else "plan"
+        story.events.append(
+            Called(time=story.time, experiment=node, purpose=purpose, attempt=attempt, call=priced, reply="[]")
+        )
+    snapshot = json.loads(fed(story.events).snapshot(running=True))
+    assert (row(snapshot, 1)["cost"], row(snapshot, 2)["cost"]) == (0.5, None)
+    head = snapshot["head"]
+    assert (head["dollars"], head["dollars_unknown"], head["calls"], head["tokens"]) == (0.5, True, 3, 3000)
+
+
+def test_a_pause_is_told_until_it_is_resumed_and_what_was_refused_says_why(small: Callable[..., Any]) -> None:
+    data = fed(small().events)
+    told = []
+    for number, (ask, refused) in enumerate(
+        ((Ask.PAUSE, None), (Ask.RESUME, "not now"), (Ask.RESUME, None)), start=data.number + 1
+    ):
+        data.feed([(number, Requested(time=1.0, request=Request(id=str(number), ask=ask), refused=refused))])
+        head = json.loads(data.snapshot(running=True))["head"]
+        told.append((head["paused"], head["asked"][0], head["asked"][3]))
+    assert told == [(True, "pause", ""), (True, "resume", "not now"), (False, "resume", "")]
+
+
+def test_a_trial_holds_its_slot_for_as_long_as_it_ran_and_not_while_it_waited(small: Callable[..., Any]) -> None:
+    spans = json.loads(fed(small().events).snapshot(running=True))["spans"]
+    assert spans[0] == [0, 0, 1010.0, 303.0]  # of 304 seconds: one was spent waiting
+    assert [span[3] for span in spans if span[0] == 4] == [5.0]  # a crash: all of it

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from ratchetree.search.contracts import Account
 from ratchetree.search.tree import Tree
 from ratchetree.view.chronicle import Chronicle
 from ratchetree.view.shapes import node_json, status_json, tree_json
@@ -90,7 +91,7 @@ def test_a_gain_is_positive_when_better_in_both_directions(small):
     for direction in ("min", "max"):
         status = status_json(*small(direction).read(), running=True)
         assert status["gain"] == pytest.approx(0.08)
-        nodes = tree_json(small(direction).tree)["nodes"]
+        nodes = tree_json(small(direction).tree, Account())["nodes"]
         assert [node["gain"] and round(node["gain"], 6) for node in nodes] == [
             None,  # the root has no parent
             -0.02,
@@ -114,11 +115,11 @@ def test_an_unscored_root_has_no_mean_and_no_trials(new_story):
 def test_nothing_at_all_is_valid_too():
     status = status_json(Tree(), Chronicle(), running=False)
     assert status["experiments"] == 0
-    assert tree_json(Tree())["nodes"] == []
+    assert tree_json(Tree(), Account())["nodes"] == []
 
 
 def test_the_tree_lists_all_nodes_ascending(small):
-    shape = tree_json(small().tree)
+    shape = tree_json(small().tree, Account())
     assert {key: shape[key] for key in ("metric", "incumbent")} == {
         "metric": {"name": "val_bpb", "direction": "min"},
         "incumbent": 5,
@@ -139,7 +140,8 @@ def test_the_tree_lists_all_nodes_ascending(small):
 
 
 def test_a_kept_a_failed_and_a_flying_node_have_these_shapes(small):
-    _, _, setback, kept, failed, _, _, _, flying = tree_json(small().tree)["nodes"]
+    story = small()
+    _, _, setback, kept, failed, _, _, _, flying = tree_json(story.tree, story.account)["nodes"]
     assert kept == {
         "id": 3,
         "parent": 0,
@@ -171,7 +173,8 @@ def test_a_kept_a_failed_and_a_flying_node_have_these_shapes(small):
     assert setback["setback"] == {
         "contract": {"expected_dip": 0.01, "max_dip": 0.05, "horizon": 4},
         "state": "open",
-        "used": 1,
+        "used": 0,
+        "spent": 1,
         "dip": pytest.approx(0.03),
         "paid_by": None,
         "short": pytest.approx(0.09),
@@ -179,7 +182,7 @@ def test_a_kept_a_failed_and_a_flying_node_have_these_shapes(small):
 
 
 def test_show_has_everything_of_one_node(small):
-    node = node_json(small().tree, 4)
+    node = node_json(small().tree, 4, Account())
     assert [key for key in node if key not in NODE_KEYS.split()] == [
         "idea",
         "report",
@@ -192,11 +195,11 @@ def test_show_has_everything_of_one_node(small):
     assert node["failure"]["detail"].endswith("ValueError: no")
     assert node["idea"]["brief"] == "brief 4"
     assert node["report"] is None
-    assert node_json(small().tree, 5)["report"]["tokens"] == 1_200_000
-    assert node_json(small().tree, 5)["path"] == [0, 3, 5]
-    assert node_json(small().tree, 0)["children"] == [1, 2, 3, 4]
+    assert node_json(small().tree, 5, Account())["report"]["tokens"] == 1_200_000
+    assert node_json(small().tree, 5, Account())["path"] == [0, 3, 5]
+    assert node_json(small().tree, 0, Account())["children"] == [1, 2, 3, 4]
     with pytest.raises(KeyError):
-        node_json(small().tree, 99)
+        node_json(small().tree, 99, Account())
 
 
 def test_not_finite_numbers_and_hostile_texts_stay_valid_json(new_story, hostile):
@@ -204,7 +207,8 @@ def test_not_finite_numbers_and_hostile_texts_stay_valid_json(new_story, hostile
     for node, title in enumerate(hostile, start=3):
         story.park(node, 0, 2.1, title)
     tree, chronicle = story.read()
-    shapes = [status_json(tree, chronicle, running=True), tree_json(tree), node_json(tree, 1)]
+    account = chronicle.account
+    shapes = [status_json(tree, chronicle, running=True), tree_json(tree, account), node_json(tree, 1, account)]
     back = [json.loads(json.dumps(shape, allow_nan=False, ensure_ascii=False).encode()) for shape in shapes]
     assert back == shapes
     assert back[1]["nodes"][1]["score"] == {"mean": None, "sd": None, "n": 1}

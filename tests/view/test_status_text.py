@@ -6,7 +6,7 @@ import pytest
 
 from ratchetree.search.tree import Tree
 from ratchetree.view.chronicle import Chronicle
-from ratchetree.view.status_text import status_text
+from ratchetree.view.status_text import brief_text, status_text
 
 
 def facts_of(text: str) -> dict[str, str]:
@@ -84,3 +84,10 @@ def test_it_reads_at_40_columns_and_in_ascii(small, show):
     assert shown.isascii()
     assert max(map(len, shown.splitlines())) <= 40
     assert not any(line.endswith(" ") for line in shown.splitlines())
+
+
+def test_the_first_lines_say_what_was_won_how_sure_where_it_stands_and_what_it_took(small, show):
+    tree, chronicle = small().read()
+    lines = show(brief_text(tree, chronicle, running=True, now=2000.0), width=120).splitlines()
+    assert [line.split()[0] for line in lines] == ["state", "main", "gain", "done", "pace", "setbacks"]
+    assert "0.0800 better, ± 0.0082" in lines[2] and "2 kept" in lines[3]

@@ -32,7 +32,8 @@ def row(text: str, node: int) -> str:
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_a_small_tree_looks_like_the_golden_one(small, show, width):
     path = GOLDEN / f"small_tree_{width}.txt"
-    shown = show(TreeText(small().tree), width=width)
+    story = small()
+    shown = show(TreeText(story.tree, story.account), width=width)
     if os.environ.get("ACCEPT"):
         path.write_text(shown, encoding="utf-8")
     golden = path.read_text(encoding="utf-8")
@@ -122,14 +123,19 @@ def test_self_reported_and_synthetic_scores_are_marked_wherever_they_stand(small
 
 def test_a_setback_contract_says_what_was_promised_and_what_came_of_it(new_story, show):
     contract = SetbackContract(expected_dip=0.1, max_dip=0.5, horizon=2)
-    story = new_story().root(2.0, 2.0).park(1, 0, 2.3, contract=contract).park(2, 1, 2.2)
-    assert "│ setback open (1 of 2), 0.2000 behind main, dip 0.3000 of ≤0.5000" in show(TreeText(story.tree))
-    story.park(3, 2, 2.1)
-    assert "│ setback ran out (2 of 2), 0.1000 behind main, dip 0.3000 of ≤0.5000" in show(TreeText(story.tree))
-    story.keep(4, 3, 1.0, 1.0)
-    assert "│ setback paid off by 0004, dip 0.3000 of ≤0.5000" in show(TreeText(story.tree))
-    story.fail(5, 0, contract=contract)
-    assert "  setback failed (0 of 2), dip not measured of ≤0.5000" in show(TreeText(story.tree))
+    story = new_story().root(2.0, 2.0).park(1, 0, 2.3, contract=contract).park(2, 1, 2.2).park(3, 2, 2.4)
+    shown = show(TreeText(story.tree, story.account))
+    # 2 was better, so that 3 is the first to be counted.
+    assert "│ setback open (1 of 2), 0.2000 behind main, dip 0.3000 of ≤0.5000" in shown
+    story.park(4, 0, 2.1, contract=contract).park(5, 4, 2.2).park(6, 5, 2.2)
+    shown = show(TreeText(story.tree, story.account))
+    assert "setback closed (2 of 2), 0.1000 behind main, dip 0.1000 of ≤0.5000" in shown
+    story.keep(7, 3, 1.0, 1.0)
+    assert "setback paid off by 0007, dip 0.3000 of ≤0.5000" in show(TreeText(story.tree, story.account))
+    story.fail(8, 0, contract=contract).park(9, 0, 1.6, contract=contract)
+    shown = show(TreeText(story.tree, story.account))
+    assert "setback failed (0 of 2), dip not measured of ≤0.5000" in shown
+    assert "setback closed (0 of 2), 0.6000 behind main, dip 0.0000 of ≤0.5000" in shown  # deeper than it may
 
 
 def test_a_node_that_main_jumped_away_from_hangs_off_the_trunk(new_story, show):

@@ -38,7 +38,7 @@ class Bubblewrap:
         if shutil.which("bwrap") is None:
             return "bwrap is not installed (Debian, Ubuntu, Fedora: the package bubblewrap)"
         try:
-            program(ignore_modes=False)
+            program(namespaces=True)
         except OSError as error:
             return f"libseccomp cannot be used ({error})"
         return None
@@ -67,7 +67,7 @@ class Bubblewrap:
         return Confinement(
             level=self.level,
             prefix=tuple(command),
-            seccomp=base64.b64encode(program(ignore_modes=False)).decode(),
+            seccomp=base64.b64encode(program(namespaces=True)).decode(),
             limits={"core": 0, "file": cell.file_mb << 20, "files": 4096},
             tree=TREE,
             out=OUT if cell.out else "",

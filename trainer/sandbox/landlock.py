@@ -35,7 +35,7 @@ class Landlock:
         if version < 3:
             return f"the kernel offers Landlock version {version}; 3 is needed (Linux 6.2)"
         try:
-            program(ignore_modes=True)
+            program(namespaces=False)
         except OSError as error:
             return f"libseccomp cannot be used ({error})"
         return None
@@ -60,7 +60,7 @@ class Landlock:
         limits = {"core": 0, "file": cell.file_mb << 20, "files": 4096}
         return Confinement(
             level=self.level,
-            seccomp=base64.b64encode(program(ignore_modes=True)).decode(),
+            seccomp=base64.b64encode(program(namespaces=False)).decode(),
             landlock={
                 "version": version,
                 "fs": _upto(version, _FOLDER_RIGHTS),

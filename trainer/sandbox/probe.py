@@ -21,7 +21,7 @@ from .ports import Cell, Sandbox
 PROBE_SECONDS = 60.0
 _SECRET = "a file of the user's"
 _SCRIPT = """
-import ctypes, json, os, socket, sys
+import ctypes, json, os, resource, socket, sys
 secret, hidden, parent, handed, port, gpu = json.loads(sys.argv[1])
 done = {}
 def attempt(name, action):
@@ -54,6 +54,7 @@ attempt("write outside its folders", lambda: write("/var/tmp/ratchetree-probe-%d
 attempt("change a mode outside its folders", chmod)
 attempt("read another process's environment", lambda: open(f"/proc/{parent}/environ", "rb").read() and True)
 attempt("signal another process", lambda: os.kill(parent, 0) is None)
+attempt("change a limit of another process", lambda: len(resource.prlimit(parent, resource.RLIMIT_CORE)) == 2)
 attempt("use the network", lambda: reach(socket.AF_INET, ("127.0.0.1", port)) is None)
 attempt("open an internet socket", lambda: socket.socket(socket.AF_INET).close() is None)
 attempt("open a socket to the hypervisor", lambda: socket.socket(40, socket.SOCK_STREAM).close() is None)

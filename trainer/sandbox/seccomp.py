@@ -23,7 +23,7 @@ FORBIDDEN = (
     "add_key keyctl request_key open_by_handle_at name_to_handle_at fanotify_init quotactl "
     "init_module finit_module delete_module kexec_load kexec_file_load reboot swapon swapoff acct syslog vhangup "
     "settimeofday clock_settime clock_adjtime adjtimex stime iopl ioperm modify_ldt lookup_dcookie "
-    "shmget semget msgget"  # memory that no limit counts
+    "shmget semget msgget mq_open"  # memory that no limit counts
 ).split()
 
 IGNORED = (
@@ -32,6 +32,19 @@ IGNORED = (
 ).split()
 """Calls that Landlock lets through to any file of the user's. They seem to succeed and do nothing, because honest
 scripts copy files with their modes."""
+
+
+ANOTHERS = {  # by call: its arguments that must have this value, or it would reach beyond the calling process
+    "prlimit64": {0: 0},
+    "sched_setaffinity": {0: 0},
+    "sched_setscheduler": {0: 0},
+    "sched_setparam": {0: 0},
+    "sched_setattr": {0: 0},
+    "setpriority": {0: 0, 1: 0},  # PRIO_PROCESS, the caller
+    "ioprio_set": {0: 1, 1: 0},  # IOPRIO_WHO_PROCESS, the caller
+}
+"""Calls that change a setting of another process of the same user. What a run writes there, its heirs could read: a
+model that was asked the decoys could tell the next one which rows they were."""
 
 
 class _Argument(ctypes.Structure):
@@ -44,8 +57,9 @@ class _Argument(ctypes.Structure):
 
 
 @functools.cache
-def program(*, ignore_modes: bool) -> bytes:
-    """The BPF program. ignore_modes: also for the calls in IGNORED. Raises OSError without libseccomp."""
+def program(*, namespaces: bool) -> bytes:
+    """The BPF program. namespaces: the run has its own files and processes; if not, calls that reach the machine's are
+    stopped too. Raises OSError without libseccomp."""
     library = ctypes.CDLL("libseccomp.so.2", use_errno=True)
     library.seccomp_init.restype = ctypes.c_void_p
     library.seccomp_release.argtypes = [ctypes.c_void_p]
@@ -53,8 +67,12 @@ def program(*, ignore_modes: bool) -> bytes:
     try:
         for name in FORBIDDEN:
             _rule(library, context, _ERRNO | errno.EPERM, name)
-        for name in IGNORED if ignore_modes else ():
-            _rule(library, context, _ERRNO, name)
+        if not namespaces:
+            for name in IGNORED:
+                _rule(library, context, _ERRNO, name)
+            for name, own in ANOTHERS.items():
+                for number, value in own.items():
+                    _rule(library, context, _ERRNO | errno.EPERM, name, _Argument(number, _NOT_EQUAL, value, 0))
         # glibc falls back to clone(2), whose flags can be looked at
         _rule(library, context, _ERRNO | errno.ENOSYS, "clone3")
         for bit in range(32):

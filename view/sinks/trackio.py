@@ -3,27 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+
+from .wandb import WeightsAndBiases
 
 
-class Trackio:
-    """Implements Backend."""
-
-    def __init__(self, library: Any) -> None:
-        self._library = library
-
-    def numbers(self, values: dict[str, float], step: int) -> None:
-        """Numbers at an experiment; experiments end out of order, so the number is logged too."""
-        self._library.log({**values, "experiment": step})
-
-    def close(self) -> None:
-        """Flush and end."""
-        self._library.finish()
-
-
-def connect(campaign: str, folder: Path) -> Trackio:
-    """Start a run."""
+def connect(campaign: str, folder: Path) -> WeightsAndBiases:
+    """Start a run. trackio has wandb's interface: `init`, `log`, `finish`."""
     import trackio  # type: ignore[import-not-found,unused-ignore]
 
     trackio.init(project="ratchetree", name=campaign)
-    return Trackio(trackio)
+    return WeightsAndBiases(trackio)

@@ -7,7 +7,7 @@ from typing import Any
 
 
 class WeightsAndBiases:
-    """Implements Backend."""
+    """Implements Backend over wandb, or a library with its interface."""
 
     def __init__(self, library: Any) -> None:
         self._library = library

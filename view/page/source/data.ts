@@ -1,14 +1,20 @@
 // A campaign in the browser: the columns that Python sends as nodes, kept up to date by deltas. Draws nothing.
 
 export const FLYING = 1, KEPT = 2, PARKED = 3, FAILED = 4;
-export type Promise7 = [string, number, number, number, number, number | null, number | null];
+export type Contract = [string, number, number, number, number, number | null, number | null, number]; // see COLUMNS in page_data.py
 
 export interface Node {
   id: number; parent: number | null; verdict: number; title: string; category: string; asked: string;
   mean: number | null; sd: number | null; n: number; values: number[]; by: string; seconds: number;
   started: number; ended: number | null; added: number; removed: number; failure: string; expected: number;
-  setback: Promise7 | null; closed: number; policy: string; cost: number;
+  setback: Contract | null; closed: number; policy: string; cost: number | null;
 }
+const COLUMNS = "id,parent,verdict,title,category,asked,mean,sd,n,values,by,seconds,started,ended,added,removed,failure,expected,setback,closed,policy,cost";
+/** A row as a node. Written out, because objects whose many properties are set by name are slow ever after. */
+const nodeOf = (r: any[]): Node => ({
+  id: r[0], parent: r[1], verdict: r[2], title: r[3], category: r[4], asked: r[5], mean: r[6], sd: r[7], n: r[8], values: r[9], by: r[10], seconds: r[11],
+  started: r[12], ended: r[13], added: r[14], removed: r[15], failure: r[16], expected: r[17], setback: r[18], closed: r[19], policy: r[20], cost: r[21],
+});
 export interface Fold { at: number; x: number; y: number; nodes: number[] }
 export interface Head { [key: string]: any }
 export interface Changes {
@@ -34,12 +40,13 @@ export class Campaign {
   foldOf = new Map<number, Fold>(); // of the nodes that are folded away
   spans: number[][] = []; // [node, trial, end, seconds]
   others: Course[];
-  private columns: string[];
+  choices = { asked: new Set<string>(), category: new Set<string>(), policy: new Set<string>() }; // that there are to filter by
   private below: Map<number, number[]> | null = null;
+  private rank = new Map<number, number>(); // of main's nodes among main's steps
 
   constructor(snapshot: Snapshot, public texts: Texts, public live: boolean) {
     this.name = snapshot.name;
-    this.columns = snapshot.columns;
+    if (snapshot.columns.join() !== COLUMNS) throw new Error("the page and its server are of different versions: load it again");
     this.machine = snapshot.machine;
     this.others = snapshot.others ?? [];
     this.apply(snapshot);
@@ -48,15 +55,15 @@ export class Campaign {
   apply(changes: Changes): void {
     let fresh = false;
     for (const row of changes.rows) {
-      const node: any = this.nodes.get(row[0]) ?? {};
-      if (node.id === undefined) fresh = true;
-      this.columns.forEach((name, i) => (node[name] = row[i]));
-      this.nodes.set(node.id, node);
+      const known = this.nodes.get(row[0]), node = known ? Object.assign(known, nodeOf(row)) : nodeOf(row);
+      if (!known) { fresh = true; this.nodes.set(node.id, node); }
+      for (const key of ["asked", "category", "policy"] as const) if (node[key]) this.choices[key].add(node[key]);
     }
     if (fresh) this.order = [...this.nodes.values()].sort((a, b) => a.id - b.id);
     if (changes.rows.length) this.below = null;
     this.spans.push(...changes.spans);
     this.head = { ...this.head, ...changes.head };
+    if (changes.head.advances) this.rank = new Map(this.head.advances.map((id: number, i: number) => [id, i]));
     this.number = changes.number;
     if (changes.layout) this.place(changes as Places);
     for (const node of changes.rows.length < 50 ? changes.rows : []) this.placeForNow(this.nodes.get(node[0])!);
@@ -116,9 +123,9 @@ export class Campaign {
 
   /** How much better than the node main moved from, and the sd of that difference; null where it is not known. */
   step(id: number): { gain: number; sd: number | null; from: number } | null {
-    const advances: number[] = this.head.advances ?? [], i = advances.indexOf(id);
+    const i = this.rank.get(id) ?? 0;
     if (i < 1) return null;
-    const before = this.node(advances[i - 1]), after = this.node(id);
+    const before = this.node(this.head.advances[i - 1]), after = this.node(id);
     if (before.mean === null || after.mean === null) return null;
     const noise = this.head.noise;
     const sd = noise == null ? null : noise * Math.sqrt(1 / before.n + 1 / after.n);

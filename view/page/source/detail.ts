@@ -15,7 +15,12 @@ export class DetailPane {
   constructor(private state: State, private pane: HTMLElement, private actions: (node: Node) => HTMLElement | null) {
     state.listen((what) => { if (what === "selection" || (what === "data" && this.stale())) this.show(); });
   }
-  private stale(): boolean { return this.shown !== null && this.state.campaign.nodes.get(this.shown)?.ended == null; }
+  /** Whether what is shown has changed: it is in flight, was trained again, its line was parked, its contract went on. */
+  private stale(): boolean {
+    const node = this.shown === null ? undefined : this.state.campaign.nodes.get(this.shown);
+    return !!node && (node.ended == null || this.seen !== sign(node));
+  }
+  private seen = "";
 
   async show(): Promise<void> {
     const { campaign: c, selected } = this.state, turn = ++this.turn;
@@ -23,6 +28,7 @@ export class DetailPane {
     if (selected === null) { this.shown = null; return; }
     const node = c.node(selected), fresh = this.shown !== selected;
     this.shown = selected;
+    this.seen = sign(node);
     const rest = h("div", { class: "rest", "aria-busy": "true" }, h("p", { class: "quiet" }, "reading …"));
     if (fresh) { swap(this.pane, this.top(node), rest); this.pane.scrollTop = 0; }
     try {
@@ -42,7 +48,7 @@ export class DetailPane {
       h("p", { class: "crumbs" },
         h("span", { class: `verdict v${node.verdict}` }, `${SIGN[node.verdict]} ${incumbent ? "main is here" : WORD[node.verdict]}${node.failure ? `: ${node.failure}` : ""}`),
         ` ${pad(node.id)} `, node.parent !== null && ["from ", link(node.parent, pad(node.parent))],
-        node.closed ? " · closed" : "",
+        node.closed ? " · line parked by hand" : "",
         h("button", { class: "close", "aria-label": "close the detail", onclick: () => this.state.select(null) }, "×")),
       h("h2", { dir: "auto" }, node.title),
       h("p", { class: "buttons" },
@@ -63,7 +69,7 @@ export class DetailPane {
         const other = id === null || id === node.id ? null : c.nodes.get(id);
         if (other && other.mean !== null) {
           const { text, word } = against(c, other.mean, node.mean);
-          facts.push([name, h("span", { class: word }, `${text} ${word}`)]);
+          facts.push([name, h("span", { class: word }, word === "equal" ? "as good" : `${text} ${word}`)]);
         }
       }
       const step = c.step(node.id);
@@ -110,8 +116,8 @@ export class DetailPane {
     for (const name of ["hypothesis", "mechanism", "brief"]) if (idea[name] && idea[name] !== node.title) facts.push([name, said(idea[name])]);
     facts.push(["asked", `${node.asked}; category ${node.category}${node.policy ? `; policy ${node.policy}` : ""}`]);
     if (node.setback) {
-      const [, used, horizon, dip, most, was, paid] = node.setback;
-      facts.push(["setback contract", `${contract(node)}${paid !== null ? ` by ${pad(paid)}` : ""}: promised a dip of ${value(c, dip)} (at most ${value(c, most)}) for ${horizon} experiments; ${used} used, dip ${was === null ? "not measured" : value(c, was)}`]);
+      const [, used, horizon, dip, most, was, paid, went] = node.setback;
+      facts.push(["setback contract", `${contract(node)}${paid !== null ? ` by ${pad(paid)}` : ""}: promised a dip of ${value(c, dip)} (at most ${value(c, most)}) for ${horizon} experiments without progress; ${went} went on from it${contract(node) === "open" ? `, ${used} of ${horizon} since it last got better` : ""}; dip ${was === null ? "not measured" : was <= 0 ? "none" : value(c, was)}`]);
     }
     return h("section", {}, h("h3", {}, "The idea"), list(facts));
   }
@@ -127,8 +133,8 @@ export class DetailPane {
       facts.push([`trial ${trial.trial}`, words.filter(Boolean).join(" · ")]);
     }
     for (const call of d.calls) {
-      const tokens = (call.input_tokens ?? 0) + (call.output_tokens ?? 0);
-      facts.push([call.for, [call.backend, call.model, duration(call.seconds), tokens ? `${tokens} tokens` : "", call.dollars ? dollars(call.dollars) : "", call.failed].filter(Boolean).join(" · ")]);
+      const price = call.model ? dollars(call.dollars) : "";
+      facts.push([call.for, [call.backend, call.model, duration(call.seconds), call.tokens ? `${call.tokens} tokens` : "", price === "unknown" ? "price unknown" : price, call.failed].filter(Boolean).join(" · ")]);
     }
     return facts.length ? h("section", {}, h("h3", {}, "Trials and model calls"), list(facts)) : null;
   }
@@ -182,4 +188,5 @@ export class DetailPane {
   }
 }
 
+const sign = (node: Node) => [node.verdict, node.closed, node.values.length, node.setback].join(" ");
 export const list = (facts: [string, any][]) => h("dl", {}, facts.map(([name, words]) => [h("dt", {}, name), h("dd", {}, words)]));

@@ -32,12 +32,17 @@ export function duration(seconds: number | null | undefined): string {
   const hours = Math.floor(minutes / 60);
   return hours < 48 ? `${hours} h ${minutes % 60} min` : `${Math.floor(hours / 24)} d ${hours % 24} h`;
 }
-export const dollars = (v: number) => (v ? `$${v.toFixed(v < 10 ? 2 : 0)}` : "$0");
+export const dollars = (v: number | null) => (v === null ? "unknown" : v ? `$${v.toFixed(v < 0.1 ? 4 : v < 100 ? 2 : 0)}` : "$0");
+/** What a campaign's model calls cost; an unknown price makes the sum unknown, never smaller. */
+export function spent(d: any): string {
+  if (!d.calls) return "no model was asked";
+  const tokens = d.tokens >= 1e6 ? `${(d.tokens / 1e6).toPrecision(3)} M` : d.tokens >= 1e3 ? `${Math.round(d.tokens / 1e3)} k` : String(d.tokens);
+  return `models ${d.dollars_unknown ? `unknown${d.dollars ? ` (more than ${dollars(d.dollars)})` : ""}` : dollars(d.dollars)}, ${d.calls} call${d.calls > 1 ? "s" : ""}, ${tokens} tokens`;
+}
 export const mark = (node: Node) => (node.by === "printed" ? "†" : node.by === "synthetic" ? "‡" : "");
 export const MARKS: Record<string, string> = { printed: "† self-reported: nothing checked it", synthetic: "‡ synthetic: nothing was trained" };
 
-const CONTRACT: Record<string, string> = { open: "open", "paid off": "paid off", "ran out": "closed: ran out", failed: "closed: failed" };
-export const contract = (node: Node) => (node.setback ? CONTRACT[node.setback[0]] ?? node.setback[0] : "");
+export const contract = (node: Node) => (node.setback ? node.setback[0] : ""); // open, paid off, closed, failed
 
 export function ticks(low: number, high: number, count: number): number[] {
   const span = high - low;

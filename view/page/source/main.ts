@@ -36,20 +36,27 @@ class Page {
     this.tab = campaign.live ? "overview" : "summary";
     this.tabs(); this.filters(); this.scrubber(); this.buttons(); this.keys();
     state.listen((what) => {
-      if (what === "data") { drawHead(state, this.connected); this.filters(); this.scrubber(); }
+      if (what === "data") { drawHead(state, this.connected); this.asking(); this.filters(); this.scrubber(); }
       if (what === "time") { this.scrubber(); if (this.ratchet.fitted) this.ratchet.fit(); }
       if (what === "selection") this.selection();
       this.ratchet.draw(); this.tree.draw();
       if (what === "data") { if (this.ratchet.fitted) this.ratchet.fit(); this.tree.relaid(); }
     });
     drawHead(state, "");
-    swap(byId("controls"), this.controls.campaign());
+    this.asking();
     this.open(this.tab);
     const wanted = /n=(\d+)/.exec(location.hash);
     if (wanted) state.select(Number(wanted[1]));
     if (campaign.live) follow(campaign, (changes) => this.update(changes), (places) => { campaign.place(places); this.tree.relaid(); }, (words) => { this.connected = words; drawHead(state, words); });
   }
 
+  /** What can be asked of the campaign, made anew when that changes (not under somebody's finger). */
+  private asking(): void {
+    const { running, paused } = this.campaign.head, now = `${running} ${paused}`;
+    if (now !== this.asked) swap(byId("controls"), this.controls.campaign());
+    this.asked = now;
+  }
+  private asked = "";
   private update(changes: any): void {
     const before = this.campaign.head.incumbent;
     this.campaign.apply(changes);
@@ -75,12 +82,13 @@ class Page {
   }
 
   private filters(): void {
-    const f = this.state.filter, c = this.campaign, of = (key: "asked" | "category" | "policy") => [...new Set(c.order.map((n) => n[key]))].filter(Boolean).sort();
+    const f = this.state.filter, c = this.campaign, of = (key: "asked" | "category" | "policy") => [...c.choices[key]].sort();
     const told = () => { this.state.tell("filter"); this.found(); };
     const box = byId("filters");
     if (box.childElementCount) { // keep what is being typed; only new choices come in
       for (const [id, key] of [["f-operator", "asked"], ["f-category", "category"], ["f-policy", "policy"]] as const) {
         const select = byId(id) as HTMLSelectElement;
+        if (select.options.length > c.choices[key].size) continue; // with "any"
         for (const name of of(key)) if (![...select.options].some((o) => o.value === name)) select.append(h("option", { value: name }, name));
       }
       this.found();

@@ -1,6 +1,7 @@
 // A canvas that pans, zooms and says what is under the pointer. Subclasses draw.
 
 export interface Colours { [name: string]: string }
+const REST = 160, LATE = 22; // ms: without a move it is at rest; between frames, from which on they come late
 const NAMES = ["ink", "muted", "line", "panel", "kept", "parked", "failed", "flying", "setback", "band", "accent", "bg"];
 
 export function colours(): Colours {
@@ -19,6 +20,8 @@ export abstract class Plane {
   private wanted = false;
   private pointers = new Map<number, { x: number; y: number }>();
   private moved = 0;
+  private movedAt = -1e9; private lastFrame = 0; private pace = 0; private rest = 0; // ms; pace: between frames in motion
+  private still: { image: HTMLCanvasElement; kx: number; ky: number; tx: number; ty: number } | null = null;
   fitted = true; // follow the data until the person moves
 
   constructor(public canvas: HTMLCanvasElement) {
@@ -52,9 +55,42 @@ export abstract class Plane {
     const begun = performance.now(), ratio = devicePixelRatio || 1;
     this.pen.setTransform(ratio, 0, 0, ratio, 0, 0);
     this.pen.clearRect(0, 0, this.width, this.height);
-    this.paint();
+    if (!this.isLate(begun)) this.paint();
+    else if (!this.stamp()) { this.paint(); this.keep(); }
     this.frames.push(performance.now() - begun);
     if (this.frames.length > 600) this.frames.splice(0, 300);
+  }
+
+  /** Whether somebody moves the picture and a busy machine cannot draw it at 45 frames a second: then the last one is
+   * shifted and stretched instead, and drawn sharp again at rest. */
+  private isLate(now: number): boolean {
+    const gap = now - this.lastFrame, moving = now - this.movedAt < REST;
+    this.lastFrame = now;
+    if (!moving) { this.still = null; return false; }
+    if (gap < REST) this.pace += (gap - this.pace) * 0.3;
+    return this.still !== null || this.pace > LATE;
+  }
+  private keep(): void {
+    const image = document.createElement("canvas");
+    [image.width, image.height] = [this.canvas.width, this.canvas.height];
+    image.getContext("2d")!.drawImage(this.canvas, 0, 0);
+    this.still = { image, kx: this.kx, ky: this.ky, tx: this.tx, ty: this.ty };
+  }
+  private stamp(): boolean {
+    if (!this.still) return false;
+    const { image, kx, ky, tx, ty } = this.still, x = this.kx / kx, y = this.ky / ky;
+    const [left, top, wide, high] = [this.tx - tx * x, this.ty - ty * y, this.width * x, this.height * y];
+    const across = Math.min(left + wide, this.width) - Math.max(left, 0), down = Math.min(top + high, this.height) - Math.max(top, 0);
+    if (x > 1.8 || across < 0.6 * this.width || down < 0.6 * this.height) return false; // too coarse or too little: a new one
+    this.pen.drawImage(image, left, top, wide, high);
+    return true;
+  }
+  private moving(): void {
+    this.fitted = false;
+    this.movedAt = performance.now();
+    clearTimeout(this.rest);
+    this.rest = window.setTimeout(() => this.draw(), REST + 20);
+    this.draw();
   }
   resize(): void {
     const { clientWidth: w, clientHeight: h } = this.canvas, ratio = devicePixelRatio || 1;
@@ -76,17 +112,16 @@ export abstract class Plane {
   /** A chance to bound or couple the scales after a fit. */
   fixed(): void {}
   zoom(factor: number, x = this.width / 2, y = this.height / 2): void {
-    this.fitted = false;
     this.kx *= factor; this.ky *= factor;
     this.tx = x - (x - this.tx) * factor;
     this.ty = y - (y - this.ty) * factor;
-    this.draw();
+    this.moving();
   }
-  pan(dx: number, dy: number): void { this.fitted = false; this.tx += dx; this.ty += dy; this.draw(); }
+  pan(dx: number, dy: number): void { this.tx += dx; this.ty += dy; this.moving(); }
   /** Bring a place (data units) into sight. */
   reveal(x: number, y: number): void {
     if (!this.width) return; // not on the screen: it will be fitted
-    const px = x * this.kx + this.tx, py = y * this.ky + this.ty, m = 40;
+    const px = x * this.kx + this.tx, py = y * this.ky + this.ty, m = this.fitted ? 6 : 40;
     if (px < m || py < m || px > this.width - m || py > this.height - m) this.pan(this.width / 2 - px, this.height / 2 - py);
   }
 

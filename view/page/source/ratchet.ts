@@ -20,15 +20,18 @@ export class RatchetView extends Plane {
   private sx(v: number): number { return v * this.kx + this.tx; }
 
   bounds(): [number, number, number, number] {
-    const c = this.state.campaign, nodes = c.order.filter((n) => this.state.visible(n));
-    const kept = nodes.filter((n) => n.verdict === KEPT && n.mean !== null).map((n) => n.mean!);
-    const all = nodes.filter((n) => n.mean !== null).map((n) => n.mean!);
-    let low = Math.min(...kept, ...(kept.length < 2 ? all : [])), high = Math.max(...kept, ...(kept.length < 2 ? all : []));
+    const c = this.state.campaign, nodes = this.state.seen();
+    let low = Infinity, high = -Infinity, best = Infinity, kept = 0, right = 1e-3;
+    for (const n of nodes) if (n.verdict === KEPT && n.mean !== null) { kept++; low = Math.min(low, n.mean); high = Math.max(high, n.mean); }
+    for (const n of nodes) {
+      right = Math.max(right, this.x(n));
+      if (n.mean === null) continue;
+      best = Math.min(best, c.loss(n.mean));
+      if (kept < 2) { low = Math.min(low, n.mean); high = Math.max(high, n.mean); } // nothing to follow yet: show all
+    }
     if (!Number.isFinite(low)) [low, high] = [0, 1];
-    const best = all.reduce((a, b) => (c.loss(b) < c.loss(a) ? b : a), all[0] ?? low);
-    low = Math.min(low, best); high = Math.max(high, best);
+    else { low = Math.min(low, c.loss(best)); high = Math.max(high, c.loss(best)); }
     const noise = c.head.noise ?? 0, room = Math.max((high - low) * 0.15, noise * 1.6, Math.abs(high) * 1e-6, 1e-9);
-    const right = Math.max(1e-3, ...nodes.map((n) => this.x(n)));
     return [-right * 0.008, high + room, right * 1.015, low - room];
   }
 
@@ -39,12 +42,14 @@ export class RatchetView extends Plane {
     const [top, right, bottom, left] = this.margins;
     p.save();
     p.beginPath(); p.rect(left, top - 8, this.width - left - right + 16, this.height - top - bottom + 16); p.clip();
-    const nodes = c.order.filter((n) => this.state.visible(n));
+    const nodes = this.state.seen();
     const steps = this.steps(nodes);
     this.band(steps);
     this.edges(nodes);
     this.line(steps);
+    this.bars = new Path2D();
     const plain = this.crowd(nodes);
+    p.strokeStyle = this.c.parked; p.lineWidth = 1.2; p.stroke(this.bars);
     for (const node of nodes) if (node.verdict !== KEPT && !plain.has(node)) this.dot(node);
     for (const node of nodes) if (node.verdict === KEPT) this.dot(node);
     p.restore();
@@ -57,7 +62,7 @@ export class RatchetView extends Plane {
     return steps.sort((a, b) => this.x(a) - this.x(b));
   }
   private end(): number {
-    const c = this.state.campaign, last = c.order.filter((n) => this.state.visible(n)).at(-1);
+    const last = this.state.seen().at(-1);
     return last ? Math.max(this.sx(this.x(last)), this.sx(0)) : 0;
   }
   private band(steps: Node[]): void { // where a single trial of main itself would fall, one sd each way
@@ -129,7 +134,11 @@ export class RatchetView extends Plane {
       p.beginPath(); p.moveTo(x - 4, y); p.lineTo(x + 4, y); p.lineTo(x, y + up * 5); p.closePath();
       p.fillStyle = this.c.parked; p.fill();
     } else {
-      if (node.n > 1 && node.mean !== null) this.bar(node, x);
+      if (node.n > 1 && node.mean !== null) {
+        const bar = new Path2D();
+        this.bar(node, x, bar);
+        p.strokeStyle = node.verdict === KEPT ? this.c.ink : this.c.parked; p.lineWidth = 1.2; p.stroke(bar);
+      }
       const many = this.state.campaign.order.length > 400;
       this.sign(x, y, node.verdict, node.verdict === KEPT ? 5 : node.verdict === FLYING ? 4.5 : many ? 2 : 3, !!node.setback);
       if (node.verdict === KEPT && this.state.campaign.resolved(node.id) === false) { // a step that chance can make
@@ -141,37 +150,49 @@ export class RatchetView extends Plane {
     if (this.state.marked.includes(node.id)) this.ring(x, y, 11, this.c.setback, [3, 3]);
     if (node.id === this.hover) this.ring(x, y, 8, this.c.muted);
   }
-  /** Ordinary parked nodes in one stroke of the pen: thousands of them, none special. Returns those that it drew. */
+  /** Ordinary parked and failed nodes in one stroke of the pen each: thousands of them, none special; two on the same
+   * pixel are one. Returns those that it drew. */
   private crowd(nodes: Node[]): Set<Node> {
-    const p = this.pen, size = this.state.campaign.order.length > 400 ? 2 : 3, drawn = new Set<Node>(), s = this.state;
+    const p = this.pen, many = nodes.length > 1500, size = this.state.campaign.order.length > 400 ? 2 : 3, drawn = new Set<Node>(), s = this.state;
+    const taken = new Set<number>(), ticks = new Path2D(), foot = this.height - this.margins[2];
     p.beginPath();
     for (const node of nodes) {
-      if (node.verdict !== PARKED || node.mean === null || node.n > 1 || node.setback || node.id === s.selected || node.id === this.hover) continue;
-      if (s.marked.includes(node.id) || !s.matches(node.id)) continue;
-      const x = this.sx(this.x(node)), y = this.sy(node.mean);
+      if ((node.verdict !== PARKED && node.verdict !== FAILED) || node.setback || node.id === s.selected || node.id === this.hover || s.marked.includes(node.id) || !s.matches(node.id)) continue;
+      const x = this.sx(this.x(node)), out = x < -5 || x > this.width + 5;
+      if (node.verdict === FAILED) { // a red tick at the foot
+        drawn.add(node);
+        if (!out && !taken.has(-Math.round(x) - 1e6)) { taken.add(-Math.round(x) - 1e6); ticks.moveTo(x, foot - 7); ticks.lineTo(x, foot + 3); }
+        continue;
+      }
+      if (node.mean === null) continue;
+      const y = this.sy(node.mean);
       if (this.clampY(node.mean) !== y) continue;
       drawn.add(node);
-      if (x < -5 || x > this.width + 5) continue;
-      p.moveTo(x + size, y); p.arc(x, y, size, 0, 7);
+      if (out) continue;
+      if (node.n > 1) this.bar(node, x, this.bars);
+      if (many) { // squares cost a third of discs, and at this size look like them
+        const a = Math.round(x), b = Math.round(y), key = a * 65536 + b;
+        if (!taken.has(key)) { taken.add(key); p.rect(a - 1, b - 1, 3, 3); }
+      } else { p.moveTo(x + size, y); p.arc(x, y, size, 0, 7); }
     }
     p.fillStyle = this.c.parked; p.fill();
+    p.strokeStyle = this.c.failed; p.lineWidth = 2; p.stroke(ticks);
     return drawn;
   }
-  private bar(node: Node, x: number): void { // the mean's standard error
-    const p = this.pen, noise = node.sd ?? this.state.campaign.head.noise;
+  private bars = new Path2D(); // of the crowd
+  private bar(node: Node, x: number, path: Path2D): void { // the mean's standard error
+    const noise = node.sd ?? this.state.campaign.head.noise;
     if (noise == null) return;
     const half = noise / Math.sqrt(node.n), a = this.sy(node.mean! - half), b = this.sy(node.mean! + half);
-    p.beginPath();
-    p.moveTo(x, a); p.lineTo(x, b); p.moveTo(x - 3, a); p.lineTo(x + 3, a); p.moveTo(x - 3, b); p.lineTo(x + 3, b);
-    p.strokeStyle = node.verdict === KEPT ? this.c.ink : this.c.parked; p.lineWidth = 1.2; p.stroke();
+    path.moveTo(x, a); path.lineTo(x, b); path.moveTo(x - 3, a); path.lineTo(x + 3, a); path.moveTo(x - 3, b); path.lineTo(x + 3, b);
   }
 
   private labels(nodes: Node[]): void {
     const p = this.pen, taken: [number, number][] = [], c = this.state.campaign;
     p.font = "11px system-ui, sans-serif"; p.textAlign = "left"; p.textBaseline = "middle";
-    const gains = nodes.filter((n) => n.verdict === KEPT && n.mean !== null && n.id);
-    gains.sort((a, b) => (c.step(b.id)?.gain ?? 0) - (c.step(a.id)?.gain ?? 0));
-    for (const n of gains.slice(0, MOST_LABELS)) { // the largest gains first, as long as there is room
+    const gains = nodes.filter((n) => n.verdict === KEPT && n.mean !== null && n.id).map((n) => [c.step(n.id)?.gain ?? 0, n] as const);
+    gains.sort((a, b) => b[0] - a[0]);
+    for (const [, n] of gains.slice(0, MOST_LABELS)) { // the largest gains first, as long as there is room
       const [x, y] = this.spot(n);
       if (x < this.margins[3] || x > this.width - 60 || y < this.margins[0] || y > this.height - this.margins[2]) continue;
       // Labels run up at 30 degrees: what counts is the distance across and along that line.

@@ -36,7 +36,9 @@ export class State {
   get filtering(): boolean { return this.passing !== null; }
   matches(id: number): boolean { return this.passing === null || this.passing.has(id); }
   visible(node: Node): boolean { return node.id <= this.upto; }
-  /** Nodes that are there at the scrubber's time and pass the filter. */
+  /** Nodes that are there at the scrubber's time, by number. */
+  seen(): Node[] { return this.upto === Infinity ? this.campaign.order : this.campaign.order.filter((node) => this.visible(node)); }
+  /** Of those, the nodes that pass the filter. */
   shown(): Node[] { return this.campaign.order.filter((node) => this.visible(node) && this.matches(node.id)); }
 
   private passes(): Set<number> | null {

@@ -38,7 +38,7 @@ export class TableView {
       column("setback", 104, (n) => contract(n), (n) => contract(n), { on: false }),
       column("lines", 80, (n) => n.added - n.removed, (n) => (n.added || n.removed ? `+${n.added} −${n.removed}` : ""), right),
       column("time", 76, (n) => n.seconds, (n) => (n.seconds ? duration(n.seconds) : ""), right),
-      column("cost", 64, (n) => n.cost, (n) => (n.cost ? dollars(n.cost) : ""), { right: true, on: false }),
+      column("cost", 72, (n) => n.cost, (n) => (n.cost === 0 ? "" : dollars(n.cost)), { right: true, on: false }),
     ];
     this.body.addEventListener("scroll", () => this.draw());
     new ResizeObserver(() => this.draw()).observe(this.body);

@@ -1,5 +1,5 @@
 // The tree as Python laid it out: main's line through the middle, branches above and below it, folds as "+12".
-import { FAILED, FLYING, Fold, KEPT, Node } from "./data";
+import { FAILED, FLYING, Fold, KEPT, Node, PARKED } from "./data";
 import { mark, value } from "./format";
 import { Plane } from "./plane";
 import { clip } from "./ratchet";
@@ -28,9 +28,12 @@ export class TreeView extends Plane {
   fixed(): void { // rows and columns keep a readable shape; what does not fit is a pan away
     this.map = null;
     const [x0, y0, x1, y1] = this.bounds();
-    this.kx = Math.min(this.kx, 130); this.ky = Math.min(this.ky, 34);
+    this.kx = Math.min(this.kx, 210); this.ky = Math.min(this.ky, 40);
     this.kx = Math.max(Math.min(this.kx, this.ky * 8), 0.5);
-    this.tx = Math.max(this.margins[3], (this.width - (x1 - x0) * this.kx) / 2) - x0 * this.kx;
+    const left = this.margins[3];
+    if (this.kx > 56) this.kx = Math.max(56, Math.min(this.kx, (this.width - left - 10) / (x1 - x0 + 0.9))); // titles of the last column
+    const titles = this.kx > 56 ? 0.9 * this.kx : 0;
+    this.tx = Math.max(left, (this.width - (x1 - x0) * this.kx - titles) / 2) - x0 * this.kx;
     this.ty = (this.height - (y1 + y0) * this.ky) / 2;
   }
   /** Zoom in until titles can be read, around a node. */
@@ -48,22 +51,32 @@ export class TreeView extends Plane {
     if (c.empty) return;
     this.edges();
     const small = this.ky < 5 || this.kx < 5, size = Math.max(1.5, Math.min(5.5, this.ky * 0.34, this.kx * 0.4));
-    const kinds: Node[][] = [[], [], [], [], []];
+    const kinds: Node[][] = [[], [], [], [], []], specks = [new Path2D(), new Path2D()], taken = new Set<number>();
     for (const [id, at] of this.places) {
       const node = c.nodes.get(id), x = at[0] * this.kx + this.tx, y = at[1] * this.ky + this.ty;
       if (!node || !this.state.visible(node) || x < -160 || x > this.width + 20 || y < -20 || y > this.height + 20) continue;
-      kinds[node.verdict].push(node);
+      if (small && this.isPlain(node)) { // specks, one stroke of the pen for all; two on the same pixel are one
+        const failed = node.verdict === FAILED, a = Math.round(x), b = Math.round(y), key = (a * 8192 + b) * 2 + +failed;
+        if (!taken.has(key)) { taken.add(key); specks[+failed].rect(a - 1, b - 1, 2, 2); }
+      } else kinds[node.verdict].push(node);
     }
+    this.pen.fillStyle = this.c.parked; this.pen.fill(specks[0]);
+    this.pen.fillStyle = this.c.failed; this.pen.fill(specks[1]);
     for (const verdict of [3, 4, 1, 2]) for (const node of kinds[verdict]) this.dot(node, small, size);
     for (const fold of this.folds) this.fold(fold);
-    if (this.kx > 56 && this.ky > 10) for (const list of kinds) for (const node of list) this.title(node);
+    if (this.kx > 30 && this.ky > 10) for (const list of kinds) for (const node of list) this.title(node);
     this.minimap();
   }
 
+  private isPlain(node: Node): boolean {
+    return (node.verdict === PARKED || node.verdict === FAILED) && !node.setback && node.id !== this.state.selected && node.id !== this.hover
+      && !this.state.marked.includes(node.id) && this.state.matches(node.id);
+  }
   private edges(): void {
     const p = this.pen, c = this.state.campaign, main = new Set(c.path(c.head.incumbent ?? 0));
     const plain = new Path2D(), trunk = new Path2D(), promised = new Path2D(), chosen = new Path2D();
-    const tight = this.ky < 6; // too small for bends to be seen, too many to draw them
+    const tight = this.ky < (this.places.size > 1500 ? 9 : 3); // too small for bends and dashes to be seen, too many to draw them
+    const taken = new Set<number>(); // then edges from pixel to pixel, each once
     const way = this.state.selected !== null && c.nodes.has(this.state.selected) ? new Set(c.path(this.state.selected)) : null;
     for (const [id, at] of this.places) {
       const node = c.nodes.get(id);
@@ -72,6 +85,11 @@ export class TreeView extends Plane {
       if (!from) continue;
       const x0 = from[0] * this.kx + this.tx, y0 = from[1] * this.ky + this.ty, x1 = at[0] * this.kx + this.tx, y1 = at[1] * this.ky + this.ty;
       if (Math.max(x0, x1) < 0 || Math.min(x0, x1) > this.width || Math.max(y0, y1) < 0 || Math.min(y0, y1) > this.height) continue;
+      if (tight) {
+        const key = ((Math.round(x0) * 8192 + Math.round(y0)) * 64 + (Math.round(x1 - x0) & 63)) * 8192 + Math.round(y1);
+        if (taken.has(key) && !main.has(id) && !node.setback && !way?.has(id)) continue;
+        taken.add(key);
+      }
       const paths = [main.has(id) ? trunk : node.setback ? promised : plain];
       if (way?.has(id)) paths.push(chosen);
       for (const path of paths) {
@@ -90,7 +108,7 @@ export class TreeView extends Plane {
     }
     const few = this.places.size < 1500;
     p.strokeStyle = this.c.line; p.lineWidth = 1; p.globalAlpha = few ? 1 : 0.7; p.stroke(plain); p.globalAlpha = 1;
-    p.strokeStyle = this.c.setback; p.lineWidth = 1.6; p.setLineDash([5, 3]); p.stroke(promised); p.setLineDash([]);
+    p.strokeStyle = this.c.setback; p.lineWidth = tight ? 1 : 1.6; if (!tight) p.setLineDash([5, 3]); p.stroke(promised); p.setLineDash([]);
     p.strokeStyle = this.c.kept; p.lineWidth = 3; p.stroke(trunk);
     if (way) { p.strokeStyle = this.c.accent; p.lineWidth = 1.6; p.stroke(chosen); }
   }
@@ -131,7 +149,7 @@ export class TreeView extends Plane {
     if (x < -40 || x > this.width + 40 || y < -20 || y > this.height + 20) return;
     const hits = this.state.filtering ? nodes.filter((id) => this.state.matches(id)).length : 0;
     p.globalAlpha = this.state.filtering && !hits ? 0.25 : 1;
-    if (this.ky < 7 && !hits) { // no room for numbers: a mark that says there is more
+    if ((this.ky < 7 || this.kx < 24) && !hits) { // no room for numbers: a mark that says there is more
       p.fillStyle = this.c.muted; p.fillRect(x - 4, y - 1.5, 8, 3);
       p.globalAlpha = 1;
       return;
@@ -149,12 +167,15 @@ export class TreeView extends Plane {
     p.font = "11px system-ui, sans-serif"; p.textBaseline = "middle"; p.textAlign = "left";
     p.globalAlpha = this.state.matches(node.id) ? 1 : 0.15;
     const head = node.id === c.head.incumbent;
-    if (leaf || head) {
-      p.fillStyle = this.c.ink;
-      p.fillText(clip(p, node.title, (leaf ? this.kx : this.kx * 2) - 18), x + 10 + (head ? 4 : 0), y);
-    } else if (this.ky > 16 && node.mean !== null) {
+    if ((leaf || head) && this.kx > 56) {
+      const text = clip(p, node.title, (leaf ? this.kx : this.kx * 2) - 32), at = x + 10 + (head ? 4 : node.closed ? 5 : 0);
+      p.strokeStyle = this.c.panel; p.lineWidth = 4; p.lineJoin = "round"; p.strokeText(text, at, y); // a halo over the edges
+      p.fillStyle = this.c.ink; p.fillText(text, at, y);
+    }
+    if (this.ky > 16 && node.mean !== null && (!leaf || head)) {
       p.fillStyle = this.c.muted; p.font = "10px system-ui, sans-serif"; p.textAlign = "center";
-      p.fillText(value(c, node.mean) + mark(node), x, y - 13);
+      const text = value(c, node.mean) + mark(node);
+      if (this.kx > 56 || p.measureText(text).width < this.kx - 3) p.fillText(text, x, y - 13);
     }
     p.globalAlpha = 1;
   }
