@@ -26,7 +26,7 @@ PERSISTS_SHARE = 0.1
 
 MARGIN = 0.5
 """Nats above the reference at the same time that are far behind. Losses of one run's batches differ by less; what a run
-with a higher rate makes up for in its last third is less, too (tests/bench/README.md)."""
+with a higher rate makes up for in its last third is less, too (tests/bench/gpu.md)."""
 
 EXPLODED = 1.0
 """Nats above its own first loss."""

@@ -112,8 +112,9 @@ class Keeper:
             if waited >= 5.0 and not told:
                 told = True
                 self._say(f"waiting for card {uuid}: {busy}")
-            await self._pause(1.0)
-            waited += 1.0
+            step = 0.2 if waited < 2.0 else 1.0  # what has just ended lets go within a second
+            await self._pause(step)
+            waited += step
         return busy
 
     @contextlib.asynccontextmanager
