@@ -73,11 +73,11 @@ POLICIES: dict[str, Preset] = {
         parameters={"choose": "uniform"},
     ),
     "drift": Preset(
-        engine=Ratchet,
+        engine=Walker,
         rule="a walker at main that may stand on a near-tied child",
         source="Metropolis 1953 below the noise, with restarts; our study",
         use="where ideas interact; where gains simply add up it costs a few per cent",
-        parameters={"temperature": 0.3},
+        parameters={"temperature": 0.3, "restart": 8},
     ),
     "ledger": Preset(
         engine=Ledger,

@@ -12,7 +12,7 @@ from ..events import Event, Judged, Planned, Selected
 from ..model import Expansion, ExpansionKind, NodeId
 from ..tree import IN_FLIGHT, ROOT, Tree
 from .common import Best, Scale, at_least, within
-from .ratchet import Ratchet
+from .walker import Walker
 
 _FORGET = 0.985  # per experiment on a contract: their rate follows the last hundred or so
 _CREDIT = 8.0  # the most that can be saved up
@@ -41,14 +41,14 @@ class Ledger:
     most: float = 0.40
     curiosity: float = 1.0
     invest: float = 0.1
-    temperature: float = 0.15
+    temperature: float = 0.15  # 0 = main alone is expanded
     patience: int = 8
     after: int = 0  # experiments on main before the first contract is served
 
     _scale: Scale = field(default_factory=Scale, init=False, repr=False)
     _best: Best = field(default_factory=lambda: Best(8), init=False, repr=False)
     _account: Account = field(default_factory=Account, init=False, repr=False)
-    _main: Ratchet = field(init=False, repr=False)
+    _main: Walker = field(init=False, repr=False)
     _served: dict[NodeId, Line] = field(default_factory=dict, init=False, repr=False)
     _offers: dict[NodeId, Line] = field(default_factory=dict, init=False, repr=False)
     _credit: float = field(default=0.0, init=False, repr=False)
@@ -63,13 +63,15 @@ class Ledger:
         within("least", self.least, 0, 0.9)
         within("most", self.most, self.least, 0.9)
         within("invest", self.invest, 0, 1)
-        self._main = Ratchet(temperature=self.temperature, patience=self.patience)
+        self._main = Walker(temperature=self.temperature, restart=self.patience)
 
     def observe(self, tree: Tree, event: Event) -> None:
         """Keep the books: credits, rates, offers, and the lines being served."""
         self._scale.observe(tree, event)
         self._best.observe(tree, event)
         self._main.observe(tree, event)
+        if self._main.temperature == 0:
+            self._main.go_home(tree)
         self._account.observe(tree, event)
         if isinstance(event, Selected):
             option = event.options[0]
