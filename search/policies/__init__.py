@@ -83,7 +83,7 @@ POLICIES: dict[str, Preset] = {
         engine=Ledger,
         rule="setbacks under contract, from a budget that follows what they bring; drift on main",
         source="our study; Bendahi et al. 2025, arXiv 2506.01107",
-        use="150 trials and more, with a planner that announces setbacks",
+        use="200 trials and more, with a planner that announces setbacks",
     ),
     "open-beam": Preset(
         engine=OpenBeam,
