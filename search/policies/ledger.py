@@ -140,8 +140,8 @@ class Ledger:
             self._offer(tree, own)
 
     def _share(self, tree: Tree) -> float:
-        lines = {*self._offers, *self._served}
-        pays = max((self._pays(kind) for kind in {self._kind(tree, line) for line in lines}), default=0.0)
+        kinds = {self._kind(tree, line) for lines in (self._offers, self._served) for line in lines}
+        pays = max(map(self._pays, kinds), default=0.0)
         return min(max(self.most * (pays - 1.0), self.least), self.most)
 
     def _pays(self, kind: str) -> float:
@@ -177,8 +177,9 @@ class Ledger:
         serving = list(self._serving(tree, limit))  # a line that main has left too far behind holds no slot
         lines = [line for line in serving if line.flying < each]
         if len(serving) < slots and self._offers:
-            kinds = {node: self._pays(self._kind(tree, node)) for node in self._offers}
-            node = min(self._offers, key=lambda n: (-kinds[n], float(tree.loss[n]), n))
+            kinds = {node: self._kind(tree, node) for node in self._offers}
+            pays = {kind: self._pays(kind) for kind in set(kinds.values())}
+            node = min(kinds, key=lambda n: (-pays[kinds[n]], float(tree.loss[n]), n))
             if tree.loss[node] <= limit:
                 lines.append(self._offers[node])
         if not lines:
