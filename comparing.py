@@ -77,10 +77,12 @@ def compare(design: Design, *, out: Path | None, as_json: bool, workers: int, pl
 
 
 def replay(design: Design, events: list[Event], *, as_json: bool) -> None:
-    """What other policies would have made of a recorded campaign's children; the median over the seeds."""
+    """What other policies would have made of a recorded campaign's children (the median over the seeds), and what its
+    planner's own picks were worth."""
     from dataclasses import asdict
 
     from .search.lab.replaying import replay_policy
+    from .search.picks import planner_picks
     from .search.policies import make_policy
 
     if not any(isinstance(event, Judged) and event.experiment for event in events):
@@ -93,14 +95,16 @@ def replay(design: Design, events: list[Event], *, as_json: bool) -> None:
             for limit in (max(design.evaluations),)
         ]
         found.append(sorted(runs, key=lambda run: run.main)[len(runs) // 2])
+    picks = planner_picks(events)
     if as_json:
-        print(json.dumps({"rows": [asdict(run) for run in found]}, indent=1))
+        print(json.dumps({"rows": [asdict(run) for run in found], "picks": asdict(picks)}, indent=1))
         return
     print(f"{'policy':<16} {'main':>10} {'advances':>9} {'used':>12} {'first choice covered':>22}")
     for run in found:
         used = f"{run.experiments} of {run.recorded}"
         print(f"{run.policy:<16} {run.main:>10.5f} {run.advances:>9} {used:>12} {run.first_choice:>22.0%}")
     print("Only recorded children count: where few first choices are covered, this says little.")
+    print(picks.sentence())
 
 
 def _run(design: Design, workers: int, play: Play) -> tuple[dict[tuple[str, str], dict[int, Facts]], bool]:

@@ -13,6 +13,7 @@ from ..landscapes import LANDSCAPES
 from ..landscapes.agent import Habits
 from ..policies import make_policy
 from ..ratchet import PRESETS
+from .screening import Screen
 from .simulate import Run, Simulation
 from .statistics import (
     Floats,
@@ -44,6 +45,7 @@ class Design:
     in_flight: int = 1
     ratchet: str = "naive"
     habits: Habits = field(default_factory=Habits)
+    screen: Screen | None = None  # of catastrophes, early in a trial
 
     def tasks(self) -> Iterator[tuple[str, int]]:
         """(landscape, seed), seed by seed: whatever is done when somebody stops is paired."""
@@ -84,6 +86,7 @@ def _campaign(design: Design, policy: str, ground: Any, seed: int) -> Run:
         in_flight=design.in_flight,
         seed=seed,
         habits=design.habits,
+        screen=design.screen,
     )
     return simulation.run()
 

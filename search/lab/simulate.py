@@ -37,6 +37,7 @@ from ..model import (
 from ..ports import Policy
 from ..ratchet import Confirm, Preset, decide
 from ..tree import FAILED, ROOT, Tree
+from .screening import LOOKS, Screen
 
 UNIT = 1e-3
 """A landscape's mbpb in the metric's unit."""
@@ -47,6 +48,7 @@ _CALL = ModelCall(backend="lab")
 _MACHINE = Machine(host="lab", cpu="none", cpus=0, memory_gb=0.0)
 _CRASH = Failure(kind=FailureKind.CRASH, message="the patch crashes")
 _DUPLICATE = Failure(kind=FailureKind.DUPLICATE, message="this program was tried before")
+_SCREENED = Failure(kind=FailureKind.TIMEOUT, message="ended early: far worse than its parent")
 _PATIENCE = (
     25  # proposals in a row that are duplicates, after which one costs a trial: nobody turns in circles for free
 )
@@ -76,6 +78,7 @@ class Simulation:
         in_flight: int = 1,
         seed: int = 0,
         habits: Habits | None = None,
+        screen: Screen | None = None,
         listen: Callable[[Tree, Event], None] | None = None,
         metric: Metric | None = None,
     ) -> None:
@@ -88,6 +91,10 @@ class Simulation:
         trials = max(preset.root_trials, 1 + preset.confirmations)
         self._errors: list[list[float]] = (ground.noise * luck.standard_normal((experiments, trials))).tolist()
         self._lengths: list[float] = (0.95 + 0.1 * luck.random(2 * evaluations + 50)).tolist()
+        self._screen = screen
+        looks = np.random.default_rng([seed, 10]).standard_normal((experiments, LOOKS))
+        self._looks: list[list[float]] = looks.tolist()
+        self._screened: set[NodeId] = set()  # in flight
         self._budget, self._slots = evaluations, in_flight
         self._rng = random.Random(seed)
         self._seed, self._listen, self._metric = seed, listen, metric or Metric()
@@ -95,7 +102,7 @@ class Simulation:
         self._proposals: dict[NodeId, Proposal] = {}
         self._values: dict[NodeId, list[float]] = {}
         self._running: list[tuple[float, NodeId]] = []
-        self._now, self._idle = 0.0, 0.0
+        self._now, self._idle, self._saved = 0.0, 0.0, 0.0
         self._started = self._ended = self._in_a_row = 0
         self._curve: list[float] = []
         self._gains = self._false = 0
@@ -115,7 +122,7 @@ class Simulation:
                 self._idle += waiting * (self._now - before)
             self._end(node)
             self._ended += 1
-            reached = min(self._budget, self._ended + int(self._idle))
+            reached = min(self._budget, max(1, self._ended + int(self._idle - self._saved)))
             missing = reached - len(self._curve)
             self._curve += [self._curve[-1] if self._curve else 0.0] * (missing - 1)
             self._curve[reached - 1 :] = [self.spots[self.tree.incumbent].value]
@@ -133,8 +140,9 @@ class Simulation:
 
     @property
     def _spent(self) -> float:
-        """Slot time used up, in trials: a slot that waits for a barrier is paid for like one that trains."""
-        return self._started + self._idle
+        """Slot time used up, in trials: a slot that waits for a barrier is paid for like one that trains, and what an
+        early screen saved is not."""
+        return self._started + self._idle - self._saved
 
     def _take(self, event: Event) -> None:
         self.tree.apply(event)
@@ -181,8 +189,19 @@ class Simulation:
         self._in_a_row = 0
         self._proposals[number], self._values[number] = proposal, []
         self._agent.begin(proposal)
+        if self._screen is not None and self._is_hopeless(self._screen, number, chosen.node):
+            self._screened.add(number)
         self._start(number)
         return True
+
+    def _is_hopeless(self, screen: Screen, number: NodeId, parent: NodeId) -> bool:
+        proposal, before = self._proposals[number], self.spots[parent]
+        luck = self._looks[number % len(self._looks)]
+        worse = proposal.spot.value - before.value
+        on_line = number in self._account.line_of
+        return not proposal.spot.broken and screen.ends(
+            worse=worse, noise=self.ground.noise, luck=luck, announced=bool(proposal.flagged) or on_line
+        )
 
     def _propose(self, number: NodeId, chosen: Expansion) -> Proposal:
         if chosen.kind is not ExpansionKind.TRANSPLANT:
@@ -193,12 +212,19 @@ class Simulation:
 
     def _start(self, number: NodeId) -> None:
         length = self._lengths[self._started % len(self._lengths)] * (0.3 if self.spots[number].broken else 1.0)
+        if self._screen is not None and number in self._screened:
+            length *= self._screen.at
+            self._saved += 1 - self._screen.at
         heapq.heappush(self._running, (self._now + length, number))
         self._started += 1
 
     def _end(self, number: NodeId) -> None:
         if self.spots[number].broken:
             self._judge(number, Verdict.FAILED, "crash: the patch crashes", _CRASH)
+            return
+        if number in self._screened:
+            self._screened.remove(number)
+            self._judge(number, Verdict.FAILED, "ended early", _SCREENED)
             return
         values = self._values[number]
         values.append(self._score(number, len(values)))

@@ -73,17 +73,17 @@ POLICIES: dict[str, Preset] = {
         parameters={"choose": "uniform"},
     ),
     "drift": Preset(
-        engine=Ratchet,
+        engine=Walker,
         rule="a walker at main that may stand on a near-tied child",
         source="Metropolis 1953 below the noise, with restarts; our study",
         use="where ideas interact; where gains simply add up it costs a few per cent",
-        parameters={"temperature": 0.3},
+        parameters={"temperature": 0.3, "restart": 8},
     ),
     "ledger": Preset(
         engine=Ledger,
         rule="setbacks under contract, from a budget that follows what they bring; drift on main",
         source="our study; Bendahi et al. 2025, arXiv 2506.01107",
-        use="150 trials and more, with a planner that announces setbacks",
+        use="200 trials and more, with a planner that announces setbacks",
     ),
     "open-beam": Preset(
         engine=OpenBeam,

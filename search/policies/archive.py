@@ -9,11 +9,9 @@ from dataclasses import dataclass, field
 from ..events import Event, Judged
 from ..model import Expansion, NodeId
 from ..tree import ROOT, Tree
-from .common import Best, Scale, at_least, one_of, within
+from .common import STRUCTURAL, Best, Scale, at_least, one_of, within
 
 CELLS = ("structure", "category", "island")
-STRUCTURAL = ("architecture", "feature")
-"""Categories of ideas that make a program a different kind of program."""
 _WIDEST = 64  # cells that are kept, the best
 
 

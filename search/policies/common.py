@@ -13,6 +13,8 @@ from ..events import Event, Judged
 from ..model import Expansion, NodeId
 from ..tree import ROOT, Tree
 
+STRUCTURAL = ("architecture", "feature")
+"""Categories of ideas that make a program a different kind of program."""
 _WINDOW = 50
 
 

@@ -10,8 +10,7 @@ from dataclasses import dataclass, field
 from ..events import Event, Judged
 from ..model import Expansion, NodeId, Verdict
 from ..tree import ROOT, Tree
-from .common import Best, Scale, at_least, one_of
-from .ratchet import accepts
+from .common import Best, Scale, at_least, coin, one_of
 
 ACCEPT = ("metropolis", "threshold", "late")
 
@@ -24,7 +23,8 @@ class Walker:
     it goes back to main.
 
     Source: Metropolis 1953; Dueck and Scheuer 1990 (threshold accepting); Burke and Bykov 2017 (late acceptance). Use
-    it on ground where ideas interact strongly; elsewhere its undirected setbacks cost more than they bring.
+    it on ground where ideas interact strongly; elsewhere its undirected setbacks cost more than they bring. At a
+    temperature below the noise and with an early restart it drifts among near-tied children.
     """
 
     accept: str = "metropolis"
@@ -59,8 +59,7 @@ class Walker:
             accepted = event.verdict is Verdict.PARKED and self._accepts(tree, node)
             self._stand(tree, node if accepted else self._at)
             if self._misses >= self.restart:
-                self._at, self._misses = tree.incumbent, 0
-                self._past.clear()
+                self.go_home(tree)
 
     def rank(self, tree: Tree, k: int, rng: random.Random) -> list[Expansion]:
         """Where the walker stands, then the best others."""
@@ -68,6 +67,11 @@ class Walker:
         if not tree.is_expandable(at):
             return []
         return self._best.filled([Expansion(node=at)], k)
+
+    def go_home(self, tree: Tree) -> None:
+        """Stand on main."""
+        self._at, self._misses = tree.incumbent, 0
+        self._past.clear()
 
     def _stand(self, tree: Tree, node: NodeId) -> None:
         self._at = node
@@ -77,9 +81,13 @@ class Walker:
 
     def _accepts(self, tree: Tree, node: NodeId) -> bool:
         worse = float(tree.loss[node] - tree.loss[self._at])
-        if self.accept == "metropolis":
-            return worse <= 0 or (self.temperature > 0 and accepts(tree, node, self._at, self.temperature, self._scale))
+        if worse <= 0:
+            return True
+        if self.accept == "late":
+            return bool(self._past and tree.loss[node] <= self._past[0])
+        unit = self.temperature * self._scale.noise(tree)
+        if not 0 < unit < math.inf:
+            return False
         if self.accept == "threshold":
-            noise = self._scale.noise(tree)
-            return worse <= 0 or (math.isfinite(noise) and worse <= self.temperature * noise)
-        return worse <= 0 or bool(self._past and tree.loss[node] <= self._past[0])
+            return worse <= unit
+        return coin(tree, node, "accept") < math.exp(-worse / unit)

@@ -7,12 +7,13 @@ import pytest
 
 from ratchetree.search.events import Event, Judged, Selected
 from ratchetree.search.lab.comparison import Design, play, rows
+from ratchetree.search.lab.screening import Screen
 from ratchetree.search.lab.simulate import Simulation
 from ratchetree.search.landscapes import LANDSCAPES
 from ratchetree.search.landscapes.agent import Habits
 from ratchetree.search.landscapes.ground import Module
 from ratchetree.search.landscapes.quadratic import Quadratic
-from ratchetree.search.model import Metric, Verdict
+from ratchetree.search.model import FailureKind, Metric, Verdict
 from ratchetree.search.policies import POLICIES, make_policy
 from ratchetree.search.ratchet import PRESETS
 from ratchetree.search.tree import Tree, replay
@@ -171,3 +172,34 @@ def test_a_transplant_brings_patches_only_and_never_the_root() -> None:
         ledger, preset = make_policy("ledger", {}), PRESETS["default"]
         Simulation(ledger, ground, preset=preset, evaluations=400, in_flight=16, seed=seed, listen=listen).run()
     assert brought and 0 not in brought
+
+
+def test_an_early_screen_ends_catastrophes_only_and_never_an_announced_setback() -> None:
+    screen = Screen(limit=5.0, blur=2.0)
+    assert screen.ends(worse=6.0, noise=1.0, luck=(0.0, 0.1), announced=False)
+    assert not screen.ends(worse=6.0, noise=1.0, luck=(0.0, -0.6), announced=False)  # one look out of two: 4.8
+    assert not screen.ends(worse=4.9, noise=1.0, luck=(0.0, 0.0), announced=False)
+    assert not screen.ends(worse=60.0, noise=1.0, luck=(0.0, 0.0), announced=True)
+
+
+def test_a_screened_trial_costs_a_share_of_one_and_leaves_no_score() -> None:
+    ground = Quadratic(single=np.full(400, 9.0), noise=0.2)
+    habits = Habits(crash=0.0, revert=0.0, double=0.0, flag_bad=0.0)
+    lab = Simulation(
+        make_policy("ratchet", {}),
+        ground,
+        preset=PRESETS["naive"],
+        evaluations=30,
+        habits=habits,
+        screen=Screen(at=0.25),
+    )
+    assert len(lab.run().curve) == 30
+    nodes = [node for node in lab.tree.nodes() if node.parent is not None]
+    assert all(node.score is None for node in nodes)
+    kinds = [node.failure.kind for node in nodes if node.failure is not None]
+    assert kinds.count(FailureKind.TIMEOUT) == 30 / 0.25  # every one is a catastrophe; duplicates cost nothing
+
+
+def test_a_screen_that_never_ends_anything_changes_nothing() -> None:
+    plain, screened = simulation("auto").run(), simulation("auto", screen=Screen(limit=1e9)).run()
+    assert np.array_equal(plain.curve, screened.curve)

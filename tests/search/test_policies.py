@@ -19,6 +19,7 @@ from ratchetree.search.model import (
     Metric,
     ModelCall,
     ScoreReport,
+    SetbackContract,
     Verdict,
 )
 from ratchetree.search.policies import POLICIES, make_policy, parameters_of
@@ -54,11 +55,12 @@ class Ground:
         self.tree.apply(event)
         self.policy.observe(self.tree, event)
 
-    def begin(self, parent: int) -> int:
+    def begin(self, parent: int, contract: SetbackContract | None = None) -> int:
         """Start an experiment on a parent; its number."""
         number = self.tree.next_id
         self.take(Selected(time=0.0, experiment=number, options=(Expansion(node=parent),)))
-        idea = Idea(title="t", hypothesis="h", mechanism="m", category="c", brief=str(number))
+        category = "architecture" if contract else "c"
+        idea = Idea(title="t", hypothesis="h", mechanism="m", category=category, brief=str(number), contract=contract)
         asked, call = ExpansionKind.IMPROVE, ModelCall(backend="t")
         self.take(Planned(time=0.0, experiment=number, parent=parent, asked=asked, outcome=idea, call=call))
         return number
@@ -150,6 +152,65 @@ def test_best_first_prefers_the_better_of_two_fresh_nodes() -> None:
     ground.begin(a)
     b = ground.add(0, 1.1)
     assert ground.rank(1) == [b]
+
+
+def test_the_walker_steps_onto_better_children_and_goes_home_after_its_misses() -> None:
+    ground = Ground(make_policy("metropolis", {"temperature": 0.0, "restart": 2}))
+    main = ground.add(0, 0.8)
+    worse = ground.add(main, 0.95)
+    assert ground.rank() == [main]  # at temperature 0 a worse child is never stepped onto
+    ground.add(main, 0.9)  # the second miss
+    ground.add(worse, 0.85)  # no child of where it stands
+    assert ground.rank() == [main]
+
+
+CONTRACT = SetbackContract(expected_dip=0.1, max_dip=1.0, horizon=4)
+
+
+def indebted(after: int) -> Ground:
+    """Ten experiments on main, each better by 0.05; then (number 11) a parked setback of 0.1 under contract."""
+    ground = Ground(make_policy("ledger", {"after": after, "temperature": 0.0, "invest": 0.0}))
+    for _ in range(10):
+        main = ground.tree.incumbent
+        ground.add(main, float(ground.tree.loss[main]) - 0.05)
+    main = ground.tree.incumbent
+    ground.end(ground.begin(main, CONTRACT), float(ground.tree.loss[main]) + 0.1)
+    return ground
+
+
+def dry(ground: Ground, experiments: int) -> list[int]:
+    """So many experiments where the policy wants them, all worse than their parent; the parents."""
+    parents = []
+    for _ in range(experiments):
+        parents.append(ground.rank()[0])
+        ground.add(parents[-1], float(ground.tree.loss[parents[-1]]) + 0.1)
+    return parents
+
+
+def test_a_contract_waits_until_main_brings_less_than_contracts_are_believed_to() -> None:
+    ground = indebted(after=5)
+    main, parked = ground.tree.incumbent, 11
+    parents = dry(ground, 40)
+    assert parents[:2] == [main, main]  # main has just gained all the time
+    assert parked in parents  # and then nothing for a while
+
+
+def test_no_contract_is_served_before_its_time() -> None:
+    ground = indebted(after=60)
+    assert set(dry(ground, 45)) == {ground.tree.incumbent}
+
+
+def test_auto_stays_on_main_once_wins_are_rare_and_walks_while_they_are_frequent() -> None:
+    poor, rich = Ground(make_policy("auto", {})), Ground(make_policy("auto", {}))
+    for _ in range(120):
+        poor.add(poor.tree.incumbent, 1.1)
+        at = rich.rank()[0]
+        rich.add(at, float(rich.tree.loss[at]) - 0.1)
+    nearly = float(poor.tree.loss[poor.tree.incumbent]) + 1e-6  # as good as a tie
+    poor.add(poor.tree.incumbent, nearly)
+    assert poor.rank() == [0]
+    tied = rich.add(rich.tree.incumbent, float(rich.tree.loss[rich.tree.incumbent]) + 1e-6)
+    assert rich.rank() == [tied]
 
 
 def test_random_draws_every_scored_node_and_only_those() -> None:
