@@ -11,6 +11,7 @@ import math
 import os
 import socket
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,19 +58,28 @@ def rows_of(tokens: npt.NDArray[np.uint16], length: int) -> Ids:
     return rows
 
 
-def token_nats(logits: npt.NDArray[np.float32], targets: Ids) -> Nats:
+def token_nats(logits: npt.NDArray[np.float32], targets: Ids, *, threads: int = 1) -> Nats:
     """Nats of every target; logits [B, T, V], targets [B, T]. Raises ScoreError for logits that give no finite number.
 
-    Row by row in one buffer: 2 MB stay in the cache, which is 2.5 times as fast as the whole batch at once.
+    Row by row, in one buffer for each thread: 2 MB stay in the cache, which is 2.5 times as fast as the whole batch at
+    once. What a row gives does not depend on the threads.
     """
     nats = np.empty(targets.shape)
-    shifted = np.empty(logits.shape[1:], np.float32)
-    with np.errstate(all="ignore"):  # what is not finite is found at the end
-        for i, (row, target) in enumerate(zip(logits, targets, strict=True)):
-            top = row.max(axis=-1)
-            np.exp(np.subtract(row, top[:, None], out=shifted), out=shifted)
-            chosen = np.take_along_axis(row, target[:, None], axis=-1)[:, 0]
-            nats[i] = np.log(shifted.sum(axis=-1)) + top - chosen
+
+    def work(rows: range) -> None:
+        shifted = np.empty(logits.shape[1:], np.float32)
+        with np.errstate(all="ignore"):  # what is not finite is found at the end
+            for i in rows:
+                row, top = logits[i], logits[i].max(axis=-1)
+                np.exp(np.subtract(row, top[:, None], out=shifted), out=shifted)
+                chosen = np.take_along_axis(row, targets[i][:, None], axis=-1)[:, 0]
+                nats[i] = np.log(shifted.sum(axis=-1)) + top - chosen
+
+    if threads == 1:
+        work(range(len(logits)))
+    else:
+        with ThreadPoolExecutor(threads) as pool:  # numpy's loops run beside one another
+            list(pool.map(work, (range(k, len(logits), threads) for k in range(threads))))
     if not np.isfinite(nats).all():
         raise ScoreError("not-finite: the model's logits give no finite loss")
     return nats
@@ -114,10 +124,11 @@ def score(spec: ScoreSpec, rng: np.random.Generator) -> Measured:
 
 def _ask(server: ModelServer, ids: Ids, targets: Ids) -> Nats:
     """Nats [N, T] of the targets; ids [N, T], whole batches."""
+    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1  # those of the slot
     starts = range(0, len(ids), ROWS)
     answers = server.answers(np.ascontiguousarray(ids[start : start + ROWS]) for start in starts)
     return np.concatenate(
-        [token_nats(logits, targets[i : i + ROWS]) for i, logits in zip(starts, answers, strict=True)]
+        [token_nats(logits, targets[i : i + ROWS], threads=threads) for i, logits in zip(starts, answers, strict=True)]
     )
 
 

@@ -55,6 +55,7 @@ def test_nats_are_those_of_a_log_softmax_in_double_precision() -> None:
     log_probabilities = double - np.log(np.exp(double).sum(axis=-1, keepdims=True))
     expected = -np.take_along_axis(log_probabilities, targets[..., None], axis=-1)[..., 0]
     assert token_nats(logits, targets) == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    assert np.array_equal(token_nats(logits, targets, threads=3), token_nats(logits, targets))
 
 
 def test_huge_logits_do_not_overflow_and_a_ruled_out_token_may_be_minus_infinity() -> None:
