@@ -24,7 +24,7 @@ from ratchetree.search.settings import settings_from
 TRAIN_SECONDS = 300.0
 STARTUP_SECONDS = 25.0  # assumed: torch and CUDA 6, tracing and loading compiled code 15, warm-up 2, the data 2
 COLD_STARTUP_SECONDS = 90.0  # assumed: the root's, which compiles everything
-SCORING_SECONDS = 13.0  # on paper, README.md beside this file: 1 M tokens through shared memory
+SCORING_SECONDS = 10.0  # on paper, README.md beside this file: 1 M tokens through shared memory
 BETWEEN_SECONDS = 0.3  # measured: laying out a tree, a sandbox, a supervisor, two looks at the card
 SMOKE_SECONDS = 32.0  # assumed: a start-up, two batches, a save and its check, where it is done on the card
 CALIBRATION_SECONDS = 8.0  # two of measuring, six of starting torch (assumed)
