@@ -166,7 +166,7 @@ class Trained:
     experiment: NodeId
     trial: int  # 0 = the screening trial (every trial of the root counts alike)
     seed: int
-    seconds: float  # wall time of the whole run, start-up included
+    seconds: float  # wall time of the whole run, start-up and the wait for a slot included
     outcome: TrialReport | Failure
     run: int = 0  # earlier runs of this trial that were starved, and therefore void
     kind: Literal["trained"] = "trained"
@@ -179,7 +179,7 @@ class Scored:
     time: float
     experiment: NodeId
     trial: int
-    seconds: float  # wall time of scoring
+    seconds: float  # wall time of scoring, the wait for a slot included
     outcome: ScoreReport | Failure
     kind: Literal["scored"] = "scored"
 
