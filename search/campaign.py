@@ -100,8 +100,12 @@ class Campaign:
     def stop(self, reason: str) -> None:
         """Trials that run are finished and judged; nothing new begins."""
         self._wish = self._wish or reason
-        self.steps.stopping = True
+        self._begin_nothing()
         self._wake.set()
+
+    def _begin_nothing(self) -> None:
+        self.steps.stopping = True
+        self.parts.trainer.hurry()
 
     async def run(self) -> Outcome:
         """Run until a limit, the user's wish, or an error of the harness (raised after everything was ended)."""
@@ -110,11 +114,15 @@ class Campaign:
         try:
             self._replay()
             await self._begin()
-            await self._score_root()
-            with self._graph() as (graph, saver):
-                reason = await self._search(graph, saver)
+            scored = await self._score_root()
+            if scored:
+                with self._graph() as (graph, saver):
+                    reason = await self._search(graph, saver)
+            else:
+                reason = self._limit() or "the root was not scored"
             self.ledger.record(CampaignStopped(time=self.ledger.now(), reason=reason))
-            self.ledger.note_root()
+            if scored:
+                self.ledger.note_root()
             return Outcome(reason=reason, by_user=self._wish is not None)
         finally:
             await self._end_all()
@@ -231,14 +239,17 @@ class Campaign:
                 f"To go on from where the ratchet was: git update-ref refs/heads/main {expected}"
             )
 
-    async def _score_root(self) -> None:
+    async def _score_root(self) -> bool:
+        """Measure the root where that is still to be done; False if the user stopped it. Raises RatchetreeError."""
         life = self.state.lives.get(ROOT)
         if life is None:
-            return
+            return True
         if life.judged is None:
             wanted = self.steps.preset.root_trials
             await asyncio.gather(*(self.steps.trials.root(trial) for trial in range(wanted)))
             if len(life.values) < wanted:
+                if not life.failures:
+                    return False
                 failure = life.failures[-1]
                 if failure.kind is FailureKind.STARVED:
                     raise RatchetreeError(
@@ -254,6 +265,7 @@ class Campaign:
             now = self.ledger.now()
             self.ledger.record(Judged(time=now, experiment=ROOT, verdict=Verdict.KEPT, reason=reason, against=ROOT))
         self.ledger.settle_upto(ROOT)
+        return True
 
     # -- searching ----------------------------------------------------------------------------------------------
 
@@ -372,7 +384,7 @@ class Campaign:
         if spent is not None:
             return spent
         if self._deadline is not None and self.parts.clock() >= self._deadline:
-            self.steps.stopping = True
+            self._begin_nothing()
             return f"the limit of {limits.hours:g} hours"
         return None
 

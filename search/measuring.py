@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from time import perf_counter
 
+from .errors import Unavailable
 from .events import Scored, Trained
 from .ledger import Ledger
 from .life import Life, is_void
@@ -38,15 +40,19 @@ class Measuring:
         job = self.job(life, trial=trial, commit=commit)
         if trial not in life.trained:
             await self.train(job)
+        if trial not in life.trained:  # the user wants to stop
+            return
         if trial not in life.scored and not isinstance(life.trained[trial].outcome, Failure):
             await self.score(job)
         self.discard(job)
 
     async def train(self, job: Job) -> None:
-        """One trial of a node in flight; a starved one is void and run again, a few times."""
+        """One trial of a node in flight; a starved one is void and run again, a few times, unless the user wants to
+        stop."""
         life = self._state.lives[job.experiment]
-        while job.trial not in life.trained and not (self._stopping() and life.void.get(job.trial) and life.id != ROOT):
-            await self._train_once(job, life.void.get(job.trial, 0))
+        with suppress(Unavailable):
+            while job.trial not in life.trained and not (self._stopping() and life.void.get(job.trial)):
+                await self._train_once(job, life.void.get(job.trial, 0))
 
     async def score(self, job: Job) -> ScoreReport | Failure:
         """What the trusted process makes of what the trial saved."""
@@ -80,8 +86,11 @@ class Measuring:
             commit = self._state.tree.node(node).commit
             assert commit is not None
             job, run = self._job_of(node, trial=self._state.tried[node], commit=commit), 0
-            while is_void(trained := await self._train_once(job, run)) and not self._stopping():
-                run += 1
+            try:
+                while is_void(trained := await self._train_once(job, run)) and not self._stopping():
+                    run += 1
+            except Unavailable:
+                return None
             outcome: object = trained.outcome
             if not isinstance(outcome, Failure):
                 outcome = await self.score(job)

@@ -180,6 +180,9 @@ class Trainer(Protocol):
     async def score(self, job: Job) -> ScoreReport | Failure:
         """Measure what `train` saved for the same job."""
 
+    def hurry(self) -> None:
+        """The campaign is stopping: what only waits for the machine to be calm is given up, with Unavailable."""
+
     def discard(self, job: Job) -> None:
         """The score is journalled: what `train` saved may go. Harmless if it is gone already."""
 

@@ -9,10 +9,12 @@ import re
 import shutil
 import statistics
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ..search.errors import Unavailable
 from ..search.model import Failure, FailureKind, Machine, Progress, ScoreReport, Stage, TrialReport
 from ..search.plain_text import without_controls
 from ..search.ports import Job, ProgressListener, TreeSource
@@ -75,6 +77,7 @@ class LocalTrainer:
         self._best = BestCurve(trials_folder(workspace) / "best.tsv", settings.metric)
         self._runs: Runs
         self._level = ""  # of the sandbox
+        self._hurried = asyncio.Event()
         self._speed = 0.0  # of this machine undisturbed, loops per CPU second
         self._trusted = settings.task.scorer != "printed"
         if self._trusted:
@@ -151,6 +154,10 @@ class LocalTrainer:
             printed = _printed_score(folder / "log.txt", self._settings.metric.name, sandbox=self._level)
             return printed if isinstance(printed, ScoreReport) and math.isfinite(printed.value) else failure
         return failure
+
+    def hurry(self) -> None:
+        """Nothing waits for calm any more."""
+        self._hurried.set()
 
     def discard(self, job: Job) -> None:
         """Delete the saved weights, and the report, which is journalled."""
@@ -300,12 +307,14 @@ class LocalTrainer:
         )
 
     async def _wait_for_calm(self, job: Job, slot: Slot) -> None:
-        """After a starved run: until the slot's CPUs have been idle for a second, or too long."""
+        """After a starved run: until the slot's CPUs have been idle for a second, or too long. Raises Unavailable."""
         loop = asyncio.get_running_loop()
         until = loop.time() + PATIENCE[min(job.run, 2)] * self._settings.budget.seconds
         while job.run > 0 and loop.time() < until:
             before = cpu_times(slot.cpus)
-            await asyncio.sleep(1.0)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._hurried.wait(), 1.0)
+                raise Unavailable("stopped while it waited for the machine to be calm")
             if busy_share(before, cpu_times(slot.cpus)) < CALM:
                 return
 

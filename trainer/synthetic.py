@@ -63,6 +63,9 @@ class SyntheticTrainer:
         value = synthetic_value(self._sources_of(job.commit)) + random.Random(job.seed).gauss(0, self._noise)
         return ScoreReport(value=round(value, 6), by="synthetic")
 
+    def hurry(self) -> None:
+        """Nothing waits here."""
+
     def discard(self, job: Job) -> None:
         """Nothing was saved."""
 

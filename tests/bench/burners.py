@@ -114,7 +114,8 @@ async def campaign(folder: Path, seconds: float) -> tuple[Tree, int]:
 @contextlib.contextmanager
 def neighbours(on: float, off: float) -> Iterator[None]:
     """Two processes that burn for `on` seconds and rest for `off`, in turn."""
-    burners = [subprocess.Popen([sys.executable, "-c", BURNER, str(on), str(off)]) for _ in range(2)]
+    command = [sys.executable, "-c", BURNER, str(on), str(off)]
+    burners = [subprocess.Popen(command, start_new_session=True) for _ in range(2)]  # or the kernel counts them as one
     try:
         yield
     finally:

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+import shutil
+import subprocess
+import sys
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -31,8 +33,6 @@ TOY = """
 kind = "tokens"
 tokens = 2048
 seconds = 120
-[search]
-policy = "{policy}"
 [ratchet]
 preset = "naive"
 [trainer]
@@ -87,18 +87,28 @@ def test_every_policy_runs_a_campaign(name: str, tmp_path: Path) -> None:
     assert repository.main() == tree.node(tree.incumbent).main
 
 
-@pytest.mark.parametrize("name", FIRST_OF_ENGINE)
-def test_an_engine_searches_over_real_training(
-    name: str, ratchetree: Any, git: Callable[..., str], corpus: Path, tmp_path: Path
-) -> None:
-    ratchetree.environment["XDG_CACHE_HOME"] = str(corpus.parent / "cache")  # prepare the data once for all
-    folder = tmp_path / "workspace"
-    assert ratchetree("init", folder).code == 0
+@pytest.fixture(scope="module")
+def scored(corpus: Path) -> Path:
+    """A workspace at toy size whose root is scored, so that each engine need not do it again."""
+    folder = corpus.parent / "workspace"
+    command = [sys.executable, "-m", "ratchetree"]
+    environment = os.environ | {"XDG_CACHE_HOME": str(corpus.parent / "cache")}
+    subprocess.run([*command, "init", folder], check=True, capture_output=True)
     script = folder / "train.py"
     script.write_text(script.read_text().replace("DEPTH = 3", "DEPTH = 1").replace("WIDTH = 96", "WIDTH = 48"))
-    (folder / "ratchetree.toml").write_text(f'[task]\ncorpus = "{corpus}"\n' + TOY.format(policy=name))
-    git(folder, "commit", "-qam", "a toy")
-    said = ratchetree("run", folder, "--experiments", "1")
+    (folder / "ratchetree.toml").write_text(f'[task]\ncorpus = "{corpus}"\n' + TOY)
+    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+    subprocess.run(["git", *identity, "commit", "-qam", "a toy"], cwd=folder, check=True)
+    run = [*command, "run", folder, "--experiments", "0"]
+    subprocess.run(run, check=True, capture_output=True, env=environment)
+    return folder
+
+
+@pytest.mark.parametrize("name", FIRST_OF_ENGINE)
+def test_an_engine_searches_over_real_training(name: str, ratchetree: Any, scored: Path, tmp_path: Path) -> None:
+    ratchetree.environment["XDG_CACHE_HOME"] = str(scored.parent / "cache")  # the data is prepared
+    folder = shutil.copytree(scored, tmp_path / "workspace", symlinks=True)
+    said = ratchetree("run", folder, "--policy", name, "--experiments", "1")
     assert said.code == 0, said.errors
     shown = ratchetree("tree", folder, "--json").json
     assert len(shown["nodes"]) == 2

@@ -98,6 +98,9 @@ class ScriptedTrainer:
         assert not isinstance(result, Failure)
         return failure or ScoreReport(value=result, by=self.by(job))
 
+    def hurry(self) -> None:
+        pass
+
     def discard(self, job: Job) -> None:
         pass
 
@@ -429,6 +432,20 @@ def test_a_machine_too_busy_for_the_root_starts_no_campaign(workspace: Path) -> 
         bench.run(1)
     bench.trainer = ScriptedTrainer(lambda e, t: 1.0)
     assert bench.run(1).experiments == 1
+
+
+def test_a_busy_machine_keeps_nobody_from_stopping_before_the_root_is_scored(workspace: Path) -> None:
+    busy = True
+    starved = Failure(kind=FailureKind.STARVED, message="the neighbours")
+    trainer = ScriptedTrainer(lambda e, t: starved if busy else 1.0)
+    bench = Bench(workspace, trainer=trainer)
+    campaign = bench.campaign(2)
+    trainer.on_train = lambda job: campaign.stop("you asked it to")
+    assert asyncio.run(campaign.run()) == Outcome(reason="you asked it to", by_user=True)
+    bench.journal.close()
+    assert [(event.trial, event.run) for event in bench.events() if isinstance(event, Trained)] == [(0, 0)]
+    busy, trainer.on_train = False, lambda job: None
+    assert bench.run(2).experiments == 2
 
 
 def test_a_claim_measures_root_and_main_with_new_seeds_and_goes_on_after_a_kill(workspace: Path) -> None:

@@ -71,6 +71,9 @@ class Trainer:
     async def score(self, job: Job) -> ScoreReport:
         return ScoreReport(value=1.0 + 0.01 * job.experiment + 0.001 * job.trial, by="synthetic")
 
+    def hurry(self) -> None:
+        pass
+
     def discard(self, job: Job) -> None:
         pass
 

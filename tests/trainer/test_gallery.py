@@ -40,7 +40,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "corpus").mkdir()
     sources = sorted(Path(ratchetree.__file__).parent.glob("*/*.py"))
     lines = [line for file in sources for line in file.read_text().splitlines() if line.strip()]
-    for start in range(0, min(len(lines), 9000), 60):
+    for start in range(0, min(len(lines), 18_000), 60):
         (folder / "corpus" / f"{start:06d}.txt").write_text("\n".join(lines[start : start + 60]))
     return folder
 

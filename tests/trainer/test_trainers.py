@@ -190,7 +190,9 @@ def test_a_printed_score_is_taken_where_the_user_chose_it_and_marked(workspace: 
 def test_a_trial_beside_burners_is_void_and_says_why(seed_task: Path) -> None:
     """As many burners as make every CPU serve two of them beside the trial."""
     code = "t = 0\nwhile True:\n    t += 1"
-    burners = [subprocess.Popen([sys.executable, "-c", code]) for _ in range(2 * len(os.sched_getaffinity(0)))]
+    count = 2 * len(os.sched_getaffinity(0))
+    # each in a session of its own: kernels that share the CPUs out by session would count them as one
+    burners = [subprocess.Popen([sys.executable, "-c", code], start_new_session=True) for _ in range(count)]
 
     async def train() -> TrialReport | Failure:
         real = Real(
