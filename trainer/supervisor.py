@@ -192,7 +192,7 @@ class Supervisor:
         return {
             "wait_share": round(self.wait_share, 4),
             "steal_share": round(stolen / (seconds * max(1, len(cpus))), 4) if seconds > 0 and stolen > 0 else 0.0,
-            # The better of two looks: one look meets a neighbour's moment on the same core, which says little of the run.
+            # The better of two looks: one may meet a neighbour's moment on the same core, which says little.
             "loops_per_second": round(max(self.speeds, default=0.0)),
         }
 
