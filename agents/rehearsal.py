@@ -111,6 +111,7 @@ class Rehearsal:
 
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
+        self.thinking = threading.Lock()  # Python before 3.11.8 cannot parse in two threads at once (SystemError)
         self._cache: dict[str, float] = {}  # hash of a prefix -> when it is forgotten
         self._server = _Server(("127.0.0.1", self.port), _handler(self))
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
@@ -298,7 +299,8 @@ def _handler(server: Rehearsal) -> type[BaseHTTPRequestHandler]:
                 return self._error(fault.status, fault.message, number=number, retry_after=fault.retry_after)
             if seconds := server.seconds(number):
                 time.sleep(seconds)
-            answer, counted = server.brain(body), server.count(body)
+            with server.thinking:
+                answer, counted = server.brain(body), server.count(body)
             if body.get("stream"):
                 return self._stream(number, body, answer, counted, fault)
             output = sum(tokens(json.dumps(block)) for block in answer.content)
