@@ -53,7 +53,9 @@ class PlainScreen:
                 self._say(f"stopped: {event.reason}; {self._standing()}")
             case Scored(experiment=0, outcome=ScoreReport() as report):
                 value = self._watch.digits.value(report.value)
-                self._say(f"root: trial {event.trial + 1} of {self._watch.root_trials}: {value}{self._watch.label}")
+                wanted = self._watch.root_trials
+                which = f"trial {event.trial + 1} of {wanted}" if event.trial < wanted else "measured once more"
+                self._say(f"root: {which}: {value}{self._watch.label}")
             case _:
                 if verdict is not None:
                     self._say(self._verdict(verdict))
