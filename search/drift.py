@@ -28,20 +28,23 @@ class Standing:
 
 
 def standing(
-    earlier: tuple[float, ...], beside: tuple[float, ...], *, noise: float | None, apart: float | None, anchors: int
+    values: tuple[float, ...], beside: int, *, noise: float | None, apart: float | None, anchors: int
 ) -> Standing:
     """Main as a candidate must beat it; at least one of its trials is needed.
 
-    earlier: trials from before the candidate's first one; beside: since then; noise: s; apart: s without what lies
-    between these two groups; anchors: that are wanted after a drift, as many as a candidate has confirming trials; 0 =
-    this machine cannot drift.
+    values: the trials that make main's score, in order; beside: how many trials of main were scored since the
+    candidate's first one, a screening trial that does not count included; noise: s; apart: s without what lies between
+    the trials before and since; anchors: that are wanted after a drift, as many as a candidate has confirming trials; 0
+    = this machine cannot drift.
     """
-    together = Score.of(earlier + beside)
+    since = min(beside, len(values))
+    earlier, young = values[: len(values) - since], values[len(values) - since :]
+    together = Score.of(values)
     if not earlier or anchors == 0:  # main itself is as young as the candidate
         return Standing(score=together, noise=noise, wanted=0, drifted=False)
-    if not beside:
+    if not young:
         return Standing(score=together, noise=noise, wanted=1, drifted=False)
-    far = abs(Score.of(beside).mean - Score.of(earlier).mean)
-    if apart is None or far <= DRIFTED * apart * math.sqrt(1 / len(earlier) + 1 / len(beside)):
+    far = abs(Score.of(young).mean - Score.of(earlier).mean)
+    if apart is None or far <= DRIFTED * apart * math.sqrt(1 / len(earlier) + 1 / len(young)):
         return Standing(score=together, noise=noise, wanted=0, drifted=False)
-    return Standing(score=Score.of(beside), noise=apart, wanted=max(0, anchors - len(beside)), drifted=True)
+    return Standing(score=Score.of(young), noise=apart, wanted=max(0, anchors - len(young)), drifted=True)

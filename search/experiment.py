@@ -408,8 +408,8 @@ class Experiments:
         counted, beside = incumbent.values[-incumbent.score.n :], life.beside.get(incumbent.id, 0)
         anchored = self.settings.anchors and incumbent.id not in self.state.lives
         return standing(
-            counted[: len(counted) - beside],
-            counted[len(counted) - beside :],
+            counted,
+            beside,
             noise=self.tree.noise,
             apart=self.tree.noise_apart(incumbent.id, beside),
             anchors=self.preset.confirmations if anchored else 0,
