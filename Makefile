@@ -36,9 +36,9 @@ lint: deps
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p ratchetree
 	cd build/types && ../../$(BIN)/lint-imports ../../pyproject.toml
 
-# Two workers: on two cores the suite takes about twelve minutes.
+# Three workers: on two cores two of them would wait for processes a third of the time.
 test: lint
-	$(BIN)/pytest -n 2 --dist worksteal
+	$(BIN)/pytest -n 3 --dist load --maxschedchunk 1
 
 test-fast: lint
 	$(BIN)/pytest -n 2 --dist worksteal -m "not slow"

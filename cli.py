@@ -479,6 +479,7 @@ def compare(
     first_seed: Annotated[int, typer.Option(metavar="N", help="Seeds below 10000 were used for tuning.")] = 10_000,
     in_flight: Annotated[int, typer.Option(metavar="W", help="Trials at once.")] = 1,
     ratchet: Annotated[str, typer.Option(metavar="PRESET", help="Rule of main, as in ratchetree.toml.")] = "default",
+    screen: Annotated[bool, typer.Option("--screen", help="End early what is far worse than its parent.")] = False,
     jobs: Annotated[int | None, typer.Option(metavar="N", help="Processes; default: all cores.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR", help="Write table, pictures and page there.")] = None,
     replay: Annotated[
@@ -493,10 +494,19 @@ def compare(
     from . import comparing
 
     design = comparing.make_design(
-        policies, landscape, evaluations, seeds, first_seed=first_seed, in_flight=in_flight, ratchet=ratchet
+        policies,
+        landscape,
+        evaluations,
+        seeds,
+        first_seed=first_seed,
+        in_flight=in_flight,
+        ratchet=ratchet,
+        screened=screen,
     )
     if jobs is not None and jobs < 1:
         raise WrongUse(f"--jobs {jobs}: must be at least 1")
+    if screen and (replay is not None or real is not None):
+        raise WrongUse("--screen is a model of trials on landscapes; leave it out with --replay and --real")
     if replay is not None:
         comparing.replay(design, _events(replay), as_json=as_json)
         return

@@ -17,6 +17,7 @@ import numpy as np
 from .search.errors import RatchetreeError, WrongUse
 from .search.events import Event, Judged
 from .search.lab.comparison import Design, Facts, Row, rows
+from .search.lab.screening import Screen
 from .search.landscapes import landscape_names
 from .search.policies import policy_names
 from .search.pool import Played, play_all
@@ -26,7 +27,15 @@ REAL = "real training"
 
 
 def make_design(
-    policies: str, landscape: str, evaluations: str, seeds: int, *, first_seed: int, in_flight: int, ratchet: str
+    policies: str,
+    landscape: str,
+    evaluations: str,
+    seeds: int,
+    *,
+    first_seed: int,
+    in_flight: int,
+    ratchet: str,
+    screened: bool = False,
 ) -> Design:
     """The design from what was typed; WrongUse with one line for everything that makes no sense."""
     if ratchet not in PRESETS:
@@ -51,6 +60,7 @@ def make_design(
         first_seed=first_seed,
         in_flight=in_flight,
         ratchet=ratchet,
+        screen=Screen() if screened else None,
     )
 
 
@@ -132,6 +142,7 @@ def _shape(design: Design, found: list[Row], *, stopped: bool) -> dict[str, Any]
         "ratchet": design.ratchet,
         "in_flight": design.in_flight,
         "first_seed": design.first_seed,
+        "screen": design.screen is not None,
         "complete": not stopped,
         "rows": [row.shape() for row in found],
     }

@@ -38,6 +38,12 @@ def pytest_report_header() -> list[str]:
     return [f"sandbox {name}: {reason or 'exercised'}" for name, reason in missing.items()]
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that no worker has one of them left when the others are done."""
+    items.sort(key=lambda item: ("test_kills" not in item.nodeid, item.get_closest_marker("slow") is None))
+
+
 TRAIN_PY = "".join(f"C_{chr(65 + i)} = {i + 1}.0\n" for i in range(20)) + "\n\ndef main():\n    return C_A\n"
 
 

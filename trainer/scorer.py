@@ -26,6 +26,9 @@ ROWS = 16
 """Rows per question: [16, 256] tokens of a vocabulary of 2,048 are 34 MB of logits. Every question has as many, so that
 a model cannot tell by the shape what it is asked for."""
 
+CACHED = 1 << 19
+"""Logits that one core works on at a time: 2 MB stay in its cache."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ScoreSpec:
@@ -61,28 +64,30 @@ def rows_of(tokens: npt.NDArray[np.uint16], length: int) -> Ids:
 def token_nats(logits: npt.NDArray[np.float32], targets: Ids, *, threads: int = 1) -> Nats:
     """Nats of every target; logits [B, T, V], targets [B, T]. Raises ScoreError for logits that give no finite number.
 
-    Row by row, in one buffer for each thread: 2 MB stay in the cache, which is 2.5 times as fast as the whole batch at
-    once. What a row gives does not depend on the threads.
+    In blocks of tokens that stay in the cache, each thread with a buffer of its own: 2.5 times as fast as the whole
+    batch at once. What a token gives depends neither on the block nor on the threads.
     """
-    nats = np.empty(targets.shape)
+    wanted, flat = targets.reshape(-1, 1), logits.reshape(-1, logits.shape[-1])
+    nats, block = np.empty(len(flat)), max(1, CACHED // logits.shape[-1])
 
-    def work(rows: range) -> None:
-        shifted = np.empty(logits.shape[1:], np.float32)
+    def work(starts: range) -> None:
+        buffer = np.empty((block, logits.shape[-1]), np.float32)
         with np.errstate(all="ignore"):  # what is not finite is found at the end
-            for i in rows:
-                row, top = logits[i], logits[i].max(axis=-1)
-                np.exp(np.subtract(row, top[:, None], out=shifted), out=shifted)
-                chosen = np.take_along_axis(row, targets[i][:, None], axis=-1)[:, 0]
-                nats[i] = np.log(shifted.sum(axis=-1)) + top - chosen
+            for start in starts:
+                rows = flat[start : start + block]
+                shifted, top = buffer[: len(rows)], rows.max(axis=-1)
+                np.exp(np.subtract(rows, top[:, None], out=shifted), out=shifted)
+                chosen = np.take_along_axis(rows, wanted[start : start + block], axis=-1)[:, 0]
+                nats[start : start + block] = np.log(shifted.sum(axis=-1)) + top - chosen
 
     if threads == 1:
-        work(range(len(logits)))
+        work(range(0, len(flat), block))
     else:
         with ThreadPoolExecutor(threads) as pool:  # numpy's loops run beside one another
-            list(pool.map(work, (range(k, len(logits), threads) for k in range(threads))))
+            list(pool.map(work, (range(k * block, len(flat), threads * block) for k in range(threads))))
     if not np.isfinite(nats).all():
         raise ScoreError("not-finite: the model's logits give no finite loss")
-    return nats
+    return nats.reshape(targets.shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +129,7 @@ def score(spec: ScoreSpec, rng: np.random.Generator) -> Measured:
 
 def _ask(server: ModelServer, ids: Ids, targets: Ids) -> Nats:
     """Nats [N, T] of the targets; ids [N, T], whole batches."""
-    threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1  # those of the slot
+    threads = _threads()
     starts = range(0, len(ids), ROWS)
     answers = server.answers(np.ascontiguousarray(ids[start : start + ROWS]) for start in starts)
     return np.concatenate(
@@ -140,8 +145,14 @@ def _server(spec: ScoreSpec, which: int) -> ModelServer:
         vocab_size=spec.vocab_size,
         rows=ROWS,
         length=spec.seq_len,
+        threads=_threads(),
         **spec.servers[which],
     )
+
+
+def _threads() -> int:
+    """Those of the slot."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 
 def main() -> None:

@@ -45,7 +45,7 @@ VALIDATION_SHARD = 6542  # pinned
 TEST_SHARD = 6541  # sealed: for the final claim, never seen in the search
 
 TRAIN_TOKENS = 800_000_000  # more than a trial on one card can read
-HELD_OUT_ROWS = 512  # of SEQ_LEN tokens, in validation and in test each: 1 M tokens, which every trial pays for
+HELD_OUT_ROWS = 1024  # of SEQ_LEN tokens, in validation and in test each: 2 M tokens, which every trial pays for
 HELD_OUT_SHARE = 0.05  # of the documents that go to validation, and as many to test, where no shard is pinned
 TOKENIZER_BYTES = 400_000_000  # of the training text that the tokenizer is learned from
 COPIED_SHARE = 0.5  # a held-out document with more of its lines than this in train is dropped as a copy

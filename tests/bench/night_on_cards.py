@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 from ratchetree.search.settings import settings_from
 
 TRAIN_SECONDS = 300.0
-STARTUP_SECONDS = 25.0  # assumed: torch and CUDA 6, tracing and loading compiled code 15, warm-up 2, the data 2
+STARTUP_SECONDS = 15.0  # compiled_start.py: torch 2, tracing and loading 6; assumed: CUDA 3, Muon 1, warm-up 1, data 2
 COLD_STARTUP_SECONDS = 90.0  # assumed: the root's, which compiles everything
-SCORING_SECONDS = 10.0  # on paper, README.md beside this file: 1 M tokens through shared memory
+SCORING_SECONDS = 10.0  # on paper, gpu.md beside this file: 2.1 M tokens through shared memory
 BETWEEN_SECONDS = 0.3  # measured: laying out a tree, a sandbox, a supervisor, two looks at the card
-SMOKE_SECONDS = 32.0  # assumed: a start-up, two batches, a save and its check, where it is done on the card
+SMOKE_SECONDS = 22.0  # assumed: a start-up, two batches, a save and its check, where it is done on the card
 CALIBRATION_SECONDS = 8.0  # two of measuring, six of starting torch (assumed)
 CALIBRATE_EVERY = 10
 CONFIRMED_SHARE = 0.2  # of the experiments that pass the screen and get further trials: 23 of 125 in exp/H100/mar8

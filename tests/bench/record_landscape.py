@@ -1,9 +1,11 @@
-"""Record a landscape from real training: every single edit of the offline catalogue, then pairs of the best.
+"""Record a landscape from real training: every single edit of the offline catalogue, then pairs: half of the best
+singles with one another, half of any two.
 
-    python tests/bench/record_landscape.py --out recording.jsonl [--seconds 3] [--best 18] [--limit 400]
+    python tests/bench/record_landscape.py --out recording.jsonl [--tokens 60000] [--best 16] [--pairs 200]
 
-One trial after the other, in one process; kill it and start it again, it goes on where it was. Each line holds the
-briefs, the seed, and the score or the kind of failure. `--pack FILE` turns a recording into what the package ships.
+A budget of tokens, so that the speed of the machine and its other work change nothing. One trial after the other, in
+one process; kill it and start it again, it goes on where it was. Each line holds the briefs, the seed, and the score or
+the kind of failure. `--pack FILE` turns a recording into what the package ships.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import itertools
 import json
 import random
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -30,6 +32,8 @@ from ratchetree.trainer.local import LocalTrainer
 SEED = 1
 ROOT_EVERY = 12  # the root again, with another seed: how large the noise is
 
+Pair = tuple[str, str]
+
 
 def patched(sources: Sources, briefs: tuple[str, ...]) -> Sources | None:
     for brief in briefs:
@@ -41,13 +45,30 @@ def patched(sources: Sources, briefs: tuple[str, ...]) -> Sources | None:
     return sources
 
 
-def plan(singles: list[str], done: dict[tuple[str, ...], float | None], best: int) -> Iterator[tuple[str, ...]]:
-    """What to measure, in order: the singles, then all pairs of the best singles, shuffled."""
-    yield from ((brief,) for brief in singles)
+def pairs_of(done: dict[tuple[str, ...], float | None], *, best: int, count: int) -> list[Pair]:
+    """Which pairs to measure: of the best singles and of any two in turn. Two settings of one knob are no pair."""
+    rng = random.Random(SEED)
     scored = sorted((value, briefs[0]) for briefs, value in done.items() if len(briefs) == 1 and value is not None)
-    pairs = list(itertools.combinations(sorted(brief for _, brief in scored[:best]), 2))
-    random.Random(SEED).shuffle(pairs)
-    yield from pairs
+    names = [brief for _, brief in scored]
+
+    def shuffled(among: list[str]) -> Iterator[Pair]:
+        pairs = [pair for pair in itertools.combinations(sorted(among), 2) if knob(pair[0]) != knob(pair[1])]
+        rng.shuffle(pairs)
+        return iter(pairs)
+
+    chosen: dict[Pair, None] = {}
+    sources = [shuffled(names[:best]), shuffled(names)]
+    while len(chosen) < count and sources:
+        source = sources.pop(0)
+        if (pair := next(source, None)) is not None:
+            chosen[pair] = None
+            sources.append(source)
+    return list(chosen)
+
+
+def knob(brief: str) -> str:
+    """What a brief sets."""
+    return brief.split(" = ")[0]
 
 
 def opened(folder: Path) -> Workspace:
@@ -65,8 +86,9 @@ def write(out: Path, line: dict[str, Any]) -> None:
         file.write(json.dumps(line) + "\n")
 
 
-async def record(out: Path, workspace: Workspace, *, seconds: float, best: int, limit: int) -> None:
-    settings = workspace.settings({"budget": {"kind": "cpu", "seconds": seconds}, "trainer": {"slots": 1}})
+async def record(out: Path, workspace: Workspace, *, tokens: int, best: int, pairs: int) -> None:
+    budget = {"kind": "tokens", "tokens": tokens, "seconds": 120}
+    settings = workspace.settings({"budget": budget, "trainer": {"slots": 1}})
     repository = GitRepository(workspace.folder, settings.task.editable)
     root = repository.main()
     trainer = LocalTrainer(settings, workspace=workspace.folder, trees=repository, listen=lambda _: None, say=print)
@@ -95,23 +117,25 @@ async def record(out: Path, workspace: Workspace, *, seconds: float, best: int, 
         print(f"{number:4d} {value if value is not None else kind!s:10.8} {' + '.join(briefs) or 'root'}", flush=True)
         return value
 
+    async def measure_all(those: Iterable[tuple[str, ...]]) -> None:
+        nonlocal roots
+        for briefs in those:
+            if briefs in done:
+                continue
+            if number % ROOT_EVERY == 0:
+                await measure((), SEED + roots)
+                roots += 1
+            done[briefs] = await measure(briefs, SEED)
+
     try:
         singles = [brief for brief, _ in offers(sources)]
-        for stage in (1, 2):  # the pairs follow from all singles
-            for briefs in list(plan(singles, done, best)):
-                if len(briefs) != stage or briefs in done:
-                    continue
-                if number >= limit:
-                    return
-                if number % ROOT_EVERY == 0:
-                    await measure((), SEED + roots)
-                    roots += 1
-                done[briefs] = await measure(briefs, SEED)
+        await measure_all((brief,) for brief in singles)
+        await measure_all(pairs_of(done, best=best, count=pairs))
     finally:
         await trainer.close()
 
 
-def pack(recording: Path, to: Path, seconds: float) -> None:
+def pack(recording: Path, to: Path, tokens: int) -> None:
     """The compact form, a module of literals: root scores, singles, pairs; values to five places."""
     lines = read(recording)
     root = [round(line["value"], 5) for line in lines if not line["briefs"] and line["value"] is not None]
@@ -120,7 +144,7 @@ def pack(recording: Path, to: Path, seconds: float) -> None:
         (*line["briefs"], line["value"]) for line in lines if len(line["briefs"]) == 2 and line["value"] is not None
     ]
     text = [
-        f'"""gpt-cpu, {seconds:g} CPU seconds a trial, val_bpb, lower is better: recorded by',
+        f'"""gpt-cpu, {tokens:,} tokens a trial, val_bpb, lower is better: recorded by',
         '`tests/bench/record_landscape.py`, not edited by hand. A failure is None."""',
         "",
         f"ROOT = {root!r}",
@@ -139,16 +163,16 @@ def pack(recording: Path, to: Path, seconds: float) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--seconds", type=float, default=3)
-    parser.add_argument("--best", type=int, default=18)
-    parser.add_argument("--limit", type=int, default=400)
+    parser.add_argument("--tokens", type=int, default=60_000)
+    parser.add_argument("--best", type=int, default=16)
+    parser.add_argument("--pairs", type=int, default=200)
     parser.add_argument("--pack", type=Path)
     options = parser.parse_args()
     if options.pack:
-        pack(options.out, options.pack, options.seconds)
+        pack(options.out, options.pack, options.tokens)
     else:
         workspace = opened(options.out.with_suffix(".workspace").resolve())
-        asyncio.run(record(options.out, workspace, seconds=options.seconds, best=options.best, limit=options.limit))
+        asyncio.run(record(options.out, workspace, tokens=options.tokens, best=options.best, pairs=options.pairs))
 
 
 if __name__ == "__main__":

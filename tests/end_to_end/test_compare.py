@@ -42,6 +42,13 @@ def test_the_same_command_gives_the_same_table_on_one_core_and_on_two(ratchetree
     assert one.json == two.json
 
 
+def test_an_early_screen_changes_what_is_played_and_is_told(ratchetree: Any) -> None:
+    options = (*POLICIES, "--landscape", "rugged", "--evaluations", "60", "--seeds", "2", "--jobs", "1", "--json")
+    plain, screened = ratchetree(*options).json, ratchetree(*options, "--screen").json
+    assert (plain["screen"], screened["screen"]) == (False, True)
+    assert plain["rows"] != screened["rows"]
+
+
 def test_ctrl_c_keeps_what_is_done(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     def interrupted(design: Design, workers: int) -> Iterator[Played]:
         yield from itertools.islice(play_all(design, workers), 3)
@@ -65,6 +72,7 @@ def test_wrong_use_is_one_line_that_names_what_is_allowed(ratchetree: Any) -> No
         (("--policies", "ratchet", "--in-flight", "0"), "--in-flight 0: must be at least 1"),
         (("--policies", "ratchet", "--ratchet", "lax"), "allowed: naive, fast, default, strict"),
         (("--policies", "ratchet", "--jobs", "0"), "--jobs 0: must be at least 1"),
+        (("--policies", "ratchet", "--screen", "--real", "."), "leave it out with --replay and --real"),
     ):
         said = ratchetree("compare", *options)
         assert said.code == 2

@@ -167,10 +167,15 @@ def witnessed(folder: Path, witness: Path, git: Callable[..., str]) -> None:
 
 
 def check_witness(witness: Path, kills: int) -> None:
-    """Runs that came to their end were not begun again."""
+    """Trials that came to their end were not begun again.
+
+    A smoke run, which takes seconds, is run again if the kill came between its end and its line in the journal.
+    """
     lines = witness.read_text().splitlines()
     ended = Counter(line.split()[1] for line in lines if line.startswith("end"))
-    assert {run: count for run, count in ended.items() if count > 1} == {}
+    again = {run: count - 1 for run, count in ended.items() if count > 1}
+    assert {run for run in again if not run.endswith("-smoke")} == set()
+    assert sum(again.values()) <= kills
     begun = sum(line.startswith("begin") for line in lines)
     assert begun <= sum(ended.values()) + 2 * kills
 

@@ -1,5 +1,5 @@
-"""Every policy of the registry runs a real campaign: real git, SQLite and LangGraph for all, real training for each
-engine."""
+"""Every policy of the registry runs a real campaign: on synthetic scores with several in flight, and over real training
+at toy size."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ratchetree.trainer.synthetic import SyntheticTrainer
 
 pytestmark = pytest.mark.slow
 
-FIRST_OF_ENGINE = list({preset.engine: name for name, preset in reversed(POLICIES.items())}.values())
+SHARES = [list(POLICIES)[start::5] for start in range(5)]
 
 TOY = """
 [budget]
@@ -89,7 +89,7 @@ def test_every_policy_runs_a_campaign(name: str, tmp_path: Path) -> None:
 
 @pytest.fixture(scope="module")
 def scored(corpus: Path) -> Path:
-    """A workspace at toy size whose root is scored, so that each engine need not do it again."""
+    """A workspace at toy size whose root is scored, so that each policy need not do it again."""
     folder = corpus.parent / "workspace"
     command = [sys.executable, "-m", "ratchetree"]
     environment = os.environ | {"XDG_CACHE_HOME": str(corpus.parent / "cache")}
@@ -104,12 +104,16 @@ def scored(corpus: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", FIRST_OF_ENGINE)
-def test_an_engine_searches_over_real_training(name: str, ratchetree: Any, scored: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("names", SHARES, ids=[" ".join(names) for names in SHARES])
+def test_every_policy_goes_on_with_a_campaign_of_real_training(
+    names: list[str], ratchetree: Any, scored: Path, tmp_path: Path
+) -> None:
     ratchetree.environment["XDG_CACHE_HOME"] = str(scored.parent / "cache")  # the data is prepared
     folder = shutil.copytree(scored, tmp_path / "workspace", symlinks=True)
-    said = ratchetree("run", folder, "--policy", name, "--experiments", "1")
-    assert said.code == 0, said.errors
+    for experiments, name in enumerate(names, start=1):
+        said = ratchetree("run", folder, "--policy", name, "--experiments", str(experiments))
+        assert said.code == 0, said.errors
+        assert ratchetree("status", folder, "--json").json["policy"] == name
     shown = ratchetree("tree", folder, "--json").json
-    assert len(shown["nodes"]) == 2
+    assert [node["id"] for node in shown["nodes"]] == list(range(len(names) + 1))
     assert ratchetree("verify", folder).code == 0
