@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     add_completion=False,
-    no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
     help="Autonomous research as a search over a tree of git branches: a planner picks a node, a coder patches the "
@@ -56,6 +55,21 @@ _LINES = 12  # of each kind that an import prints
 PICTURES = ("ratchet", "tree", "experiments", "hours", "dollars")
 
 
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
+        typer.echo(f"ratchetree {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def before_any_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Nothing: the options say it all."""
+
+
 # -- making and running -----------------------------------------------------------------------------------------------
 
 
@@ -67,7 +81,7 @@ def init(
     ] = None,
     task: Annotated[str, typer.Option(help=f"What is worked on: {' | '.join(TASKS)}.")] = "gpt-cpu",
 ) -> None:
-    """Make a workspace: a git repository with program.md, ratchetree.toml and the task's files."""
+    """Make a workspace to search over. A git repository with program.md, ratchetree.toml and the task's files."""
     from importlib.resources import files
 
     from .storage.ancestor import ancestors_script
@@ -150,7 +164,7 @@ def confirm(
     folder: At = HERE,
     as_json: Json = False,
 ) -> None:
-    """Is the gain real? Trains root and ID with new seeds, scores them on validation and on sealed text."""
+    """Say whether a gain is real. Trains root and ID with new seeds, scores them on validation and sealed text."""
     from dataclasses import asdict
 
     from rich.console import Console
@@ -183,7 +197,7 @@ def rehearse(
     port: Annotated[int, typer.Option(metavar="N", help="Where to listen, on this machine only.")] = 8199,
     seed: Annotated[int, typer.Option(metavar="N", help="Of what it says.")] = 1,
 ) -> None:
-    """Serve the Messages API without a model: rehearse a campaign and what it costs, without a key."""
+    """Serve the Messages API without a model. To rehearse a campaign and what it costs, without a key."""
     from .agents.rehearsal import Rehearsal
     from .agents.rehearsed import catalogue
 
@@ -200,7 +214,7 @@ def rehearse(
 
 @app.command()
 def status(folder: Dir = HERE, as_json: Json = False) -> None:
-    """Where the campaign stands: root, incumbent, gain, counts, what next."""
+    """Where the campaign stands, and what next. Root, incumbent, gain, counts."""
     from .storage.lock import is_held
     from .storage.workspace import Workspace
     from .view.chronicle import Chronicle
@@ -222,7 +236,7 @@ def show_tree(
     as_json: Json = False,
     everything: Annotated[bool, typer.Option("--all", help="Fold nothing.")] = False,
 ) -> None:
-    """The tree of experiments, with verdicts, scores, and differences to parent and main."""
+    """The tree of experiments. With verdicts, scores, and differences to parent and main."""
     from .view.shapes import tree_json
     from .view.tree_text import TreeText
 
@@ -235,7 +249,7 @@ def show_tree(
 
 @app.command()
 def show(node: Id, folder: At = HERE, as_json: Json = False) -> None:
-    """One experiment: its idea, what was predicted and measured, its trials, verdict and failure."""
+    """One experiment in full. Its idea, what was predicted and measured, its trials, verdict and failure."""
     from .search.events import experiment_of
     from .storage.workspace import Workspace
     from .view.chronicle import Chronicle
@@ -260,7 +274,7 @@ def diff(
     other: Annotated[int | None, typer.Argument(metavar="[ID]", help="Compare with this one.", min=0)] = None,
     folder: At = HERE,
 ) -> None:
-    """What an experiment changed: against its parent, or (two IDs) from the first to the second."""
+    """What an experiment changed. Against its parent, or (two IDs) from the first to the second."""
     from .storage.workspace import Workspace
     from .view.node_text import diff_text
 
@@ -284,7 +298,7 @@ def log(
     trial: Annotated[int | None, typer.Option(metavar="N", help="Which trial; default: the last.", min=0)] = None,
     folder: At = HERE,
 ) -> None:
-    """What an experiment's training printed (control characters removed)."""
+    """What an experiment's training printed. Control characters are removed."""
     from .search.plain_text import without_controls
     from .storage.workspace import Workspace
 
@@ -325,7 +339,7 @@ def serve(
 
 @app.command()
 def watch(folder: Dir = HERE) -> None:
-    """The campaign in this terminal: tree, detail, diff, log, and what is in flight; q ends it."""
+    """The campaign in this terminal. Tree, detail, diff, log, and what is in flight; q ends it."""
     from .storage.reading import WorkspaceReading
     from .storage.workspace import Workspace
     from .view.watch_app import WatchApp
@@ -341,7 +355,7 @@ def report(
     out: Annotated[Path, typer.Option(metavar="FILE.html", help="The file to write.")] = Path("report.html"),
     beside: Beside = None,
 ) -> None:
-    """The page as one HTML file that needs no server and no network."""
+    """The page as one HTML file. It needs no server and no network."""
     from .storage.reading import WorkspaceReading
     from .storage.workspace import Workspace
     from .view.report import report as make
@@ -361,7 +375,7 @@ def plot(
     view: Annotated[str, typer.Option(help=" | ".join(PICTURES))] = "ratchet",
     beside: Beside = None,
 ) -> None:
-    """A picture of the campaign; with --with, of several: best so far against experiments, hours or dollars. For a
+    """A picture of the campaign. With --with, of several: best so far against experiments, hours or dollars. For a
     folder of `compare --out`: every policy's difference to the reference."""
     from .view import chart
 
@@ -408,7 +422,7 @@ def import_(
     noise: Annotated[float | None, typer.Option(metavar="SD", min=0, help="The sd of a trial, if it is known.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a workspace of somebody else's autoresearch run: a repository with results.tsv, git history, or a table."""
+    """Open somebody else's run as a workspace. A repository with results.tsv, git history, or a table."""
     from dataclasses import asdict
 
     from .storage.importer import Wishes, import_run
@@ -441,7 +455,7 @@ def export(
     form: Annotated[str, typer.Option("--format", help=" | ".join(FORMATS))] = "tsv",
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write there, not to the screen.")] = None,
 ) -> None:
-    """The campaign for other tools: results.tsv as the field knows it, the whole tree as JSON, or a graph."""
+    """The campaign for other tools. results.tsv as the field knows it, the whole tree as JSON, or a graph."""
     from .search.analysis import export_rows, graphml
     from .view.shapes import tree_json
 
@@ -490,7 +504,7 @@ def compare(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """The lab: which policy is better, on landscapes with a known answer, and is the difference resolved?"""
+    """Compare policies on ground with a known answer. Which is better, and is the difference resolved?"""
     from . import comparing
 
     design = comparing.make_design(
@@ -528,7 +542,7 @@ def verify(
     as_json: Json = False,
     fix: Annotated[bool, typer.Option("--fix", help="Put back refs that git has lost.")] = False,
 ) -> None:
-    """Journal against git: do both tell the same story? Exit code 1 if not."""
+    """Check that journal and git tell the same story. Exit code 1 if not."""
     from .search.events import Written
     from .search.tree import replay
     from .storage.verify import mend
@@ -650,7 +664,7 @@ def main() -> None:
     usage_error: Any = typer.BadParameter.__base__  # typer brings its own click and exports no more of it
     code: int | None = 1
     try:
-        code = app(standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except usage_error as error:
         message, given = " ".join(error.format_message().split()), shlex.join(sys.argv[1:])
         _say(f"{message}; given: {given}; see --help")

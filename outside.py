@@ -219,7 +219,7 @@ def ask(
     as_json: Json = False,
     tokens: Annotated[int, typer.Option(metavar="N", help="Budget of the history.", min=500)] = 12_000,
 ) -> None:
-    """What a researcher should know now: the policy's shortlist, and the digest of the tree."""
+    """What a researcher should know now. The policy's shortlist, and the digest of the tree."""
     import json
 
     answer = Desk(folder).ask(tokens=tokens)
@@ -241,7 +241,7 @@ def submit(
     folder: At = HERE,
     as_json: Json = False,
 ) -> None:
-    """Queue a patch: a running campaign tries it at once, the next one first of all."""
+    """Queue a patch of your own. A running campaign tries it at once, the next one first of all."""
     import json
 
     if str(patch) == "-":
@@ -264,7 +264,7 @@ def submit(
 
 
 def mcp(folder: Dir = HERE) -> None:
-    """Serve ask, submit, show and status as tools of the Model Context Protocol, over stdio."""
+    """Serve ask, submit, show and status to an agent. As tools of the Model Context Protocol, over stdio."""
     try:
         from .agents.mcp_server import serve
     except ModuleNotFoundError as error:

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from ratchetree import __version__
+
 Git = Callable[..., str]
 
 SYNTHETIC = """
@@ -313,9 +315,16 @@ def test_reading_into_a_closed_pipe_is_no_error(ratchetree: Any, searched: Path)
 
 def test_help_is_quick_to_read_and_names_every_command(ratchetree: Any) -> None:
     said = ratchetree("--help")
-    assert said.code == 0
+    assert said.code == 0 and said.out == ratchetree().out
+    _, commands = said.out.split("Commands:")
+    assert "..." not in commands, "a first sentence is too long for its line"
     for command in ["init", "run", "status", "tree", "show", "diff", "log", "export", "verify", "rebuild", "doctor"]:
         assert f"\n  {command} " in said.out
+
+
+def test_it_says_which_version_it_is(ratchetree: Any) -> None:
+    said = ratchetree("--version")
+    assert (said.code, said.out) == (0, f"ratchetree {__version__}\n")
 
 
 def test_the_doctor_tries_what_a_campaign_needs(ratchetree: Any) -> None:
