@@ -15,7 +15,8 @@ from .common import STRUCTURAL, Best, Scale, at_least, within
 from .walker import Walker
 
 _FORGET = 0.985  # per experiment on a contract: their rate follows the last hundred or so
-_TRUST = 50.0  # experiments on contracts that the belief before any of them is worth
+_BELIEF = 2.0  # what contracts are believed to bring before any was tried, in terms of what main's own experiments do
+_TRUST = 50.0  # experiments on contracts that this belief is worth
 _DOUBT = 0.1  # as much of it where the announced setback is no restructuring: a learning rate is seldom an investment
 _CREDIT = 8.0  # the most that can be saved up
 _OFFERS = 32  # parked setbacks that wait for a slot, the shallowest
@@ -27,8 +28,8 @@ class Ledger:
     `depth` noises behind main, is an offer. From experiment `after` on, each experiment on main earns r / (1 - r)
     credits (8 at most), each on a contract costs one. Contracts of a kind of idea (its category) pay while they bring
     main at least what an experiment on main brought lately; r grows from `least` there to `most` at twice that. At
-    first they are believed to bring what main brought at experiment `after`; the belief is worth 50 experiments for
-    structural ideas and 5 for others. With a credit to spend, serve the contract whose tip has got furthest ahead of
+    first they are believed to bring twice what main brings; the belief is worth 50 experiments for structural ideas and
+    5 for others. With a credit to spend, serve the contract whose tip has got furthest ahead of
     its fork (plus `curiosity` / sqrt(1 + experiments spent)); at most `slots` are served at once, offers of the best
     kind and the shallowest first. An announced further step or a new best of the line renews its patience; a line that
     passed its fork while main moved is brought to main as one patch. While structural contracts pay, a share `invest`
@@ -57,7 +58,6 @@ class Ledger:
     _offers: dict[NodeId, Line] = field(default_factory=dict, init=False, repr=False)
     _credit: float = field(default=0.0, init=False, repr=False)
     _main_yield: tuple[float, float] = field(default=(0.0, 1.0), init=False, repr=False)  # as `_yields`
-    _belief: float = field(default=0.0, init=False, repr=False)  # noises per experiment on a contract, before any
     _yields: dict[str, tuple[float, float]] = field(default_factory=dict, init=False, repr=False)  # noises, experiments
     _brought: set[NodeId] = field(default_factory=set, init=False, repr=False)  # tips brought to main already
 
@@ -124,14 +124,12 @@ class Ledger:
         gain = max(gain, 0.0) if math.isfinite(gain) else 0.0
         if line is not None:
             kind = self._kind(tree, line.opened_by)
-            self._yields[kind] = _with(self._yield(kind), gain, _FORGET)
+            self._yields[kind] = _with(self._yields.get(kind, (0.0, 0.0)), gain, _FORGET)
             if line.state != "open":
                 self._served.pop(line.opened_by, None)
             return
         # Over about the last half of the campaign: main's gains come like 1 / t.
         self._main_yield = _with(self._main_yield, gain, 1 - 2 / (tree.experiments + 10))
-        if tree.experiments <= max(self.after, 1):
-            self._belief = self._main_yield[0] / self._main_yield[1]
         if tree.experiments >= self.after:
             share = self._share(tree)
             self._credit = min(self._credit + share / (1 - share), _CREDIT)
@@ -147,12 +145,9 @@ class Ledger:
     def _pays(self, kind: str) -> float:
         """What contracts of the kind bring, in terms of what main's own experiments do."""
         main = self._main_yield[0] / self._main_yield[1]
-        gains, experiments = self._yield(kind)
-        return gains / experiments / main if main > 0 else math.inf
-
-    def _yield(self, kind: str) -> tuple[float, float]:
+        gains, experiments = self._yields.get(kind, (0.0, 0.0))
         trust = _TRUST if kind in STRUCTURAL else _DOUBT * _TRUST
-        return self._yields.get(kind, (self._belief * trust, trust))
+        return (gains / main + _BELIEF * trust) / (experiments + trust) if main > 0 else math.inf
 
     def _kind(self, tree: Tree, node: NodeId) -> str:
         idea = tree.idea(node)

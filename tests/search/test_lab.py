@@ -94,7 +94,7 @@ def valley_campaign(seed: int = 4) -> tuple[Tree, Simulation]:
     ground = Quadratic(single=np.full(40, 0.6), noise=0.2, modules=[Module((0.0, 1.0, 2.0, 0.5, -3.0), 2, True)])
     habits = Habits(entry=0.3, follow=0.6, flag_valley=1.0, crash=0.0, crash_structural=0.0, double=0.0, revert=0.0)
     lab = Simulation(
-        make_policy("ledger", {}), ground, preset=PRESETS["default"], evaluations=60, seed=4, habits=habits
+        make_policy("ledger", {}), ground, preset=PRESETS["default"], evaluations=60, seed=seed, habits=habits
     )
     lab.run()
     return lab.tree, lab
