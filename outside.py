@@ -6,6 +6,7 @@ It only ever reads the journal and leaves requests in the inbox: the campaign de
 
 from __future__ import annotations
 
+import math
 import random
 import sys
 import time
@@ -19,12 +20,13 @@ from .search.errors import RatchetreeError, WrongUse
 
 if TYPE_CHECKING:
     from .search.events import Event
-    from .search.model import NodeId, Sources
+    from .search.model import NodeId, SetbackContract, Sources
     from .search.ports import PlanRequest
     from .search.state import State
     from .search.tree import Tree
 
 LARGEST_DIFF = 1_000_000  # characters
+LONGEST_LINE = 1000  # experiments
 HEARD_WITHIN = 10.0  # seconds in which a running campaign takes a request up
 
 HERE = Path()
@@ -73,10 +75,22 @@ class Desk:
         }
 
     def submit(
-        self, *, parent: NodeId, diff: str, title: str, hypothesis: str = "", category: str = "outside"
+        self,
+        *,
+        parent: NodeId,
+        diff: str,
+        title: str,
+        hypothesis: str = "",
+        category: str = "outside",
+        dip: float = 0.0,
+        within: int = 0,
     ) -> dict[str, Any]:
         """Leave a patch for the campaign. {request, experiment | null, refused | null, running}; raises WrongUse for
-        what the campaign would refuse anyway."""
+        what the campaign would refuse anyway.
+
+        dip, within: a setback that is announced; how much worse the line may get, in the metric's unit, and within how
+        many experiments it must have paid off.
+        """
         from .agents.fencing import clean, one_line
         from .search.model import Ask, Idea, Patch, Request, digest
         from .search.patch import check_syntax, edits_between
@@ -102,6 +116,7 @@ class Desk:
             mechanism="",
             category=one_line(category, 30) or "outside",
             brief=f"submitted from outside: {words}",
+            contract=_contract(dip, within),
         )
         identifier = new_id(time.time())
         request = Request(id=identifier, ask=Ask.SUBMIT, node=parent, idea=idea, patch=Patch(edits=edits))
@@ -198,6 +213,19 @@ class Desk:
             time.sleep(0.1)
 
 
+def _contract(dip: float, within: int) -> SetbackContract | None:
+    from .search.model import SetbackContract
+
+    if not dip and not within:
+        return None
+    if not (0 < dip < math.inf and 1 <= within <= LONGEST_LINE):
+        raise WrongUse(
+            f"a setback of {dip:g} within {within} experiments: it takes both, a dip above 0 in the metric's unit and "
+            f"1 to {LONGEST_LINE} experiments; nothing was submitted"
+        )
+    return SetbackContract(expected_dip=dip, max_dip=2 * dip, horizon=within)
+
+
 def became(events: Iterable[Event], identifier: str) -> dict[str, Any]:
     """The experiment of a submission, or why it was refused; both null while nobody has heard of it."""
     from .search.events import Planned, Requested
@@ -238,6 +266,8 @@ def submit(
     idea: Annotated[str, typer.Option(metavar="TEXT", help="What it is, in one line.")],
     hypothesis: Annotated[str, typer.Option(metavar="TEXT", help="Why it should help.")] = "",
     category: Annotated[str, typer.Option(metavar="WORD", help="For the statistics.")] = "outside",
+    dip: Annotated[float, typer.Option(metavar="D", help="A setback: how much worse it is expected to get.")] = 0.0,
+    within: Annotated[int, typer.Option(metavar="N", help="In how many experiments a setback has paid off.")] = 0,
     folder: At = HERE,
     as_json: Json = False,
 ) -> None:
@@ -252,7 +282,9 @@ def submit(
         with patch.open(encoding="utf-8", errors="replace", newline="") as file:
             diff = file.read(LARGEST_DIFF + 1)
     desk = Desk(folder)
-    answer = desk.submit(parent=parent, diff=diff, title=idea, hypothesis=hypothesis, category=category)
+    answer = desk.submit(
+        parent=parent, diff=diff, title=idea, hypothesis=hypothesis, category=category, dip=dip, within=within
+    )
     if as_json:
         typer.echo(json.dumps(answer, indent=1))
     elif answer["refused"]:

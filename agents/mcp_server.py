@@ -21,7 +21,15 @@ class Desk(Protocol):
         """The shortlist and the digest."""
 
     def submit(
-        self, *, parent: int, diff: str, title: str, hypothesis: str = "", category: str = "outside"
+        self,
+        *,
+        parent: int,
+        diff: str,
+        title: str,
+        hypothesis: str = "",
+        category: str = "outside",
+        dip: float = 0.0,
+        within: int = 0,
     ) -> dict[str, Any]:
         """Leave a patch for the campaign."""
 
@@ -48,10 +56,30 @@ def build(desk: Desk) -> MCPServer:
         """The policy's shortlist of nodes with their files, the program, and what was tried with what result."""
         return _answer(lambda: desk.ask(tokens=tokens))
 
-    def submit(parent: int, diff: str, title: str, hypothesis: str = "", category: str = "outside") -> dict[str, Any]:
-        """Try a patch (a unified diff of the editable files) on a node; the campaign trains, scores and judges it."""
+    def submit(
+        parent: int,
+        diff: str,
+        title: str,
+        hypothesis: str = "",
+        category: str = "outside",
+        dip: float = 0.0,
+        within: int = 0,
+    ) -> dict[str, Any]:
+        """Try a patch (a unified diff of the editable files) on a node; the campaign trains, scores and judges it.
+
+        Is it worse first and sets up something better? Announce that: dip, how much worse it is expected to get, in the
+        metric's unit, and within, in how many experiments that go on from it that has paid off.
+        """
         return _answer(
-            lambda: desk.submit(parent=parent, diff=diff, title=title, hypothesis=hypothesis, category=category)
+            lambda: desk.submit(
+                parent=parent,
+                diff=diff,
+                title=title,
+                hypothesis=hypothesis,
+                category=category,
+                dip=dip,
+                within=within,
+            )
         )
 
     def show(experiment: int) -> dict[str, Any]:

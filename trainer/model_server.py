@@ -60,7 +60,7 @@ def _pin(shared: mmap.mmap) -> None:
     import torch
 
     place = ctypes.addressof(ctypes.c_char.from_buffer(shared))
-    torch.cuda.cudart().cudaHostRegister(place, len(shared), 0)
+    torch.cuda.cudart().cudaHostRegister(place, len(shared), 0)  # type: ignore[no-untyped-call]
 
 
 if __name__ == "__main__":

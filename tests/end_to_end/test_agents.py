@@ -291,12 +291,15 @@ def test_a_submission_is_an_experiment_like_any_other(ratchetree: Any, offline: 
     patch = tmp_path / "my.diff"
     patch.write_text(diff(script, script.replace("MOMENTUM = ", "MOMENTUM = 0.1 * ")))
     arguments = ("submit", "-C", offline, "--parent", str(option["node"]), "--patch", patch, "--idea", "less momentum")
-    queued = ratchetree(*arguments, "--json").json
+    half = ratchetree(*arguments, "--dip", "0.1")
+    assert (half.code, half.errors.count("\n"), "within 0 experiments: it takes both" in half.errors) == (2, 1, True)
+    queued = ratchetree(*arguments, "--dip", "0.1", "--within", "4", "--json").json
     assert (queued["experiment"], queued["running"]) == (None, False)
     assert ratchetree("run", offline, "--experiments", "3").code == 0
     shown = ratchetree("show", "3", "-C", offline, "--json").json
     assert (shown["title"], shown["parent"], shown["category"]) == ("less momentum", option["node"], "outside")
     assert shown["verdict"] in ("kept", "parked")
+    assert shown["setback"]["contract"]["horizon"] == 4
     assert "3" in ratchetree("ask", "-C", offline).out
     again = ratchetree(*arguments)
     assert (again.code, "0003, which was tried" in again.errors) == (2, True)
