@@ -17,7 +17,7 @@ LANDSCAPES: dict[str, tuple[str, Callable[[int], Landscape]]] = {
     **{name: (family.says, family.draw) for name, family in FAMILIES.items()},
     "nk": ("Kauffman's NK with n = 120, k = 4", lambda seed: NK(seed=seed)),
     "gpt-cpu": (
-        "real training on the gpt-cpu task: single edits, recorded once; they are taken to add up",
+        "real training on the gpt-cpu task: single edits and pairs, recorded once",
         lambda seed: recorded(gpt_cpu.ROOT, gpt_cpu.SINGLES, gpt_cpu.PAIRS, seed=seed),
     ),
     "traps": ("twelve deceptive blocks of four switches beside additive ideas", lambda seed: Traps(seed=seed)),

@@ -2,8 +2,8 @@
 
 Source: `tests/bench/record_landscape.py` on the gpt-cpu task. What was not measured is taken to add up; two settings of
 one knob do not add up, the worse one counts. Failures are ideas that lose a lot. The noise is that of the root's
-trials, and what a pair does beyond its parts is shrunk by the share of noise in it: without that, a hundred pairs
-measured once would be rugged ground made of nothing else.
+trials with different seeds; singles and pairs were all trained with one seed, whose luck cancels in their differences:
+of half of the pairs that were measured, parts and whole agree within 2e-3.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .ground import Floats
 from .quadratic import Quadratic
 
 MBPB = 1e3
@@ -43,16 +42,8 @@ def recorded(
             if a != b and knobs[a] == knobs[b]:
                 i, j = index[a], index[b]
                 meet[i, j] = -min(single[i], single[j])
+    for a, b, value in pairs:
+        i, j = index[a], index[b]
+        meet[i, j] = meet[j, i] = (value - base) * MBPB - single[i] - single[j]
     noise = float(np.std(root, ddof=1)) * MBPB
-    places = [(index[a], index[b]) for a, b, _ in pairs]
-    beyond = np.array([(value - base) * MBPB for *_, value in pairs]) - [single[i] + single[j] for i, j in places]
-    for (i, j), effect in zip(places, real_share(beyond, noise) * beyond, strict=True):
-        meet[i, j] = meet[j, i] = effect
     return Quadratic(single=single, noise=noise, pairs=meet)
-
-
-def real_share(beyond: Floats, noise: float) -> float:
-    """The share of the spread of the pairs' interactions that noise does not explain, 0 to 1 (empirical Bayes): each is
-    a difference of three trials that were measured once."""
-    spread = float(np.mean(beyond**2)) if len(beyond) else 0.0
-    return max(0.0, 1.0 - 3 * noise**2 / spread) if spread > 0 else 0.0

@@ -41,7 +41,7 @@ class Ledger:
     """
 
     depth: float = 12.0  # in units of the noise between trials
-    slots: int = 3
+    slots: int = 2
     least: float = 0.02
     most: float = 0.40
     curiosity: float = 1.0
