@@ -90,6 +90,8 @@ class SqliteJournal:
 
         path.parent.mkdir(parents=True, exist_ok=True)
         with _explained(path):
+            if not path.exists():
+                cls._make(path)
             # Autocommit: every event is durable when append returns, power cuts included (measured: 0.2 ms each).
             connection = sqlite3.connect(path, isolation_level=None)
             (said,) = connection.execute("PRAGMA quick_check(1)").fetchone()
@@ -100,6 +102,17 @@ class SqliteJournal:
             journal = cls(path, Database(connection))
             journal._migrate()
         return journal
+
+    @classmethod
+    def _make(cls, path: Path) -> None:
+        """An empty journal, made beside its place: nobody who reads meanwhile meets a file without its tables."""
+        from sqlite_utils import Database
+
+        unfinished = path.with_name(path.name + ".new")
+        unfinished.unlink(missing_ok=True)
+        with closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
+            cls(unfinished, Database(connection))._migrate()
+        unfinished.replace(path)
 
     @classmethod
     def read(cls, path: Path) -> SqliteJournal:

@@ -1,6 +1,7 @@
 """The journal: one contract for both implementations, and what a file can suffer."""
 
 import sqlite3
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -87,6 +88,35 @@ def test_a_reader_sees_events_while_the_writer_goes_on(path: Path) -> None:
     assert len(list(reader.events())) == 5
     with pytest.raises(RatchetreeError):
         reader.append(EVENTS[3])
+
+
+def test_who_reads_while_a_journal_is_made_never_meets_half_of_one(tmp_path: Path) -> None:
+    paths = [tmp_path / str(i) / "journal.db" for i in range(40)]
+
+    def make_all() -> None:
+        for path in paths:
+            SqliteJournal.create(path).close()
+
+    making = threading.Thread(target=make_all)
+    making.start()
+    for path in paths:
+        while True:
+            try:
+                journal = SqliteJournal.read(path)
+                break
+            except RatchetreeError as error:
+                assert "nothing has run here yet" in str(error)
+        assert list(journal.events()) == []
+        journal.close()
+    making.join()
+
+
+def test_a_journal_that_was_half_made_when_its_maker_was_killed_is_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "journal.db.new").write_bytes(b"half")
+    journal = SqliteJournal.create(tmp_path / "journal.db")
+    assert journal.append(STARTED) == 1
+    journal.close()
+    assert [path.name for path in tmp_path.iterdir()] == ["journal.db"]
 
 
 def test_a_missing_journal_is_said_to_be_missing(tmp_path: Path) -> None:
