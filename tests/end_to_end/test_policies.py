@@ -42,13 +42,13 @@ slots = 1
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Our own source, in documents of 60 lines."""
+    """Our own source, in documents of 15 lines: so many that each part gets its share, whatever a commit changes."""
     folder = tmp_path_factory.mktemp("toy") / "corpus"
     folder.mkdir()
     sources = sorted(Path(package.__file__).parent.glob("*/*.py"))
     lines = [line for file in sources for line in file.read_text().splitlines() if line.strip()]
-    for start in range(0, len(lines), 60):
-        (folder / f"{start:06d}.txt").write_text("\n".join(lines[start : start + 60]))
+    for start in range(0, len(lines), 15):
+        (folder / f"{start:06d}.txt").write_text("\n".join(lines[start : start + 15]))
     return folder
 
 

@@ -35,13 +35,16 @@ HONEST = sorted((HERE / "honest").glob("*.py"))
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small corpus, and a cache for what is prepared from it, shared by the module."""
+    """A small corpus, and a cache for what is prepared from it, shared by the module.
+
+    Documents of 15 lines: so many that each part gets its share, whatever a commit changes.
+    """
     folder = tmp_path_factory.mktemp("gallery")
     (folder / "corpus").mkdir()
     sources = sorted(Path(ratchetree.__file__).parent.glob("*/*.py"))
     lines = [line for file in sources for line in file.read_text().splitlines() if line.strip()]
-    for start in range(0, min(len(lines), 18_000), 60):
-        (folder / "corpus" / f"{start:06d}.txt").write_text("\n".join(lines[start : start + 60]))
+    for start in range(0, min(len(lines), 18_000), 15):
+        (folder / "corpus" / f"{start:06d}.txt").write_text("\n".join(lines[start : start + 15]))
     return folder
 
 

@@ -37,8 +37,8 @@ def seed_task(tmp_path: Path, git: Git, monkeypatch: pytest.MonkeyPatch) -> Path
     corpus.mkdir()
     sources = sorted(Path(ratchetree.__file__).parent.glob("*/*.py"))
     lines = [line for file in sources for line in file.read_text().splitlines() if line.strip()]
-    for start in range(0, len(lines), 60):
-        (corpus / f"{start:06d}.txt").write_text("\n".join(lines[start : start + 60]))
+    for start in range(0, len(lines), 15):
+        (corpus / f"{start:06d}.txt").write_text("\n".join(lines[start : start + 15]))
     git(folder, "init", "-q", "-b", "main")
     git(folder, "add", "-A")
     git(folder, "commit", "-q", "-m", "root")
