@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from .search.tree import Tree
 
 LARGEST_DIFF = 1_000_000  # characters
-LONGEST_LINE = 1000  # experiments
 HEARD_WITHIN = 10.0  # seconds in which a running campaign takes a request up
 
 HERE = Path()
@@ -214,14 +213,14 @@ class Desk:
 
 
 def _contract(dip: float, within: int) -> SetbackContract | None:
-    from .search.model import SetbackContract
+    from .search.model import LONGEST_HORIZON, SetbackContract
 
     if not dip and not within:
         return None
-    if not (0 < dip < math.inf and 1 <= within <= LONGEST_LINE):
+    if not (0 < dip < math.inf and 1 <= within <= LONGEST_HORIZON):
         raise WrongUse(
             f"a setback of {dip:g} within {within} experiments: it takes both, a dip above 0 in the metric's unit and "
-            f"1 to {LONGEST_LINE} experiments; nothing was submitted"
+            f"1 to {LONGEST_HORIZON} experiments; nothing was submitted"
         )
     return SetbackContract(expected_dip=dip, max_dip=2 * dip, horizon=within)
 

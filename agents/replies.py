@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ..search.model import ExpansionKind, Failure, FailureKind, Idea, Knob, SetbackContract
+from ..search.model import LONGEST_HORIZON, ExpansionKind, Failure, FailureKind, Idea, Knob, SetbackContract
 from ..search.ports import Option, Plan
 from ..search.tree import ROOT, Tree
 from .fencing import clean, one_line
@@ -31,7 +31,7 @@ class ContractAnswer(_Answer):
 
     expected_dip: float = Field(ge=0)
     max_dip: float = Field(ge=0)
-    horizon: int = Field(ge=1, le=1000)
+    horizon: int = Field(ge=1, le=LONGEST_HORIZON)
 
     @model_validator(mode="after")
     def _ordered(self) -> ContractAnswer:

@@ -103,6 +103,10 @@ class Score:
         return cls(mean=mean, sd=sd, n=n)
 
 
+LONGEST_HORIZON = 1000
+"""Experiments that anybody may ask for to pay a setback off."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SetbackContract:
     """What an idea that is expected to lose first may cost, agreed before it runs."""

@@ -13,6 +13,7 @@ import json
 import mmap
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -60,7 +61,10 @@ def _pin(shared: mmap.mmap) -> None:
     import torch
 
     place = ctypes.addressof(ctypes.c_char.from_buffer(shared))
-    torch.cuda.cudart().cudaHostRegister(place, len(shared), 0)  # type: ignore[no-untyped-call]
+    refused = int(torch.cuda.cudart().cudaHostRegister(place, len(shared), 0))  # type: ignore[no-untyped-call]
+    if refused:  # the next launch of a kernel would raise for it: let it be one that nothing depends on
+        with suppress(RuntimeError):
+            torch.ones(1, device="cuda")
 
 
 if __name__ == "__main__":

@@ -29,11 +29,11 @@ class Ledger:
     credits (8 at most), each on a contract costs one. Contracts of a kind of idea (its category) pay while they bring
     main at least what an experiment on main brought lately; r grows from `least` there to `most` at twice that. At
     first they are believed to bring twice what main brings; the belief is worth 50 experiments for structural ideas and
-    5 for others. With a credit to spend, serve the contract whose tip has got furthest ahead of
-    its fork (plus `curiosity` / sqrt(1 + experiments spent)); at most `slots` are served at once, offers of the best
-    kind and the shallowest first. An announced further step or a new best of the line renews its patience; a line that
-    passed its fork while main moved is brought to main as one patch. While structural contracts pay, a share `invest`
-    of the experiments on main asks for one.
+    5 for others. With a credit to spend, serve the contract whose tip has got furthest ahead of its fork (plus
+    `curiosity` / sqrt(1 + experiments spent)); at most `slots` are served at once, offers of the best kind and the
+    shallowest first. An announced further step or a new best of the line renews its patience; a line that passed its
+    fork while main moved is brought to main as one patch. While structural contracts pay, a share `invest` of the
+    experiments on main asks for one.
 
     Source: our study; the theory is Bendahi et al. 2025 (commitment and deliberate worsening cross valleys in time
     linear in their length) and Charnov 1976 (marginal value). Use it with a planner that announces setbacks, for 200
