@@ -27,7 +27,7 @@ from .outside_writes import Guarded
 from .planner import examined, question_text
 from .prompts import fill, template
 from .replies import parse_plan
-from .walls import Confinement, Place, by_bubblewrap, by_landlock
+from .walls import PRIVATE, Confinement, Place, by_bubblewrap, by_landlock
 
 _OWN_FILES = {"__pycache__", ".git", ".claude", ".codex", ".cache", ".pytest_cache", ".ruff_cache", ".DS_Store"}
 _LONGEST_ARGUMENT = 100_000  # bytes; Linux takes 128 KiB
@@ -227,9 +227,13 @@ class Command:
 
 
 def _programs(program: str | None, hidden: tuple[Path, ...]) -> list[Path]:
-    """The entries of hidden folders that hold the program: an environment in the workspace, say."""
+    """The entries of hidden folders that hold the program: an environment in the workspace, say. Where the walls put an
+    empty folder over everybody's, it is the program's own environment: nothing beside it is shown."""
     path = Path.cwd() / (program or "/")
     found = [folder / path.relative_to(folder).parts[0] for folder in hidden if folder in path.parents]
+    own = path.parent.parent if path.parent.name == "bin" else path
+    if not found and any(folder in own.parents for folder in PRIVATE) and not any(own in f.parents for f in hidden):
+        found = [own]
     return [entry for entry in found if entry.name not in (".git", ".ratchetree")]
 
 

@@ -17,7 +17,7 @@ from typing import Any
 Confinement = dict[str, Any]
 """How a command is started: {"prefix": [...]} of the command, or {"landlock": {...}, "uid": None, "seccomp": ...}."""
 
-_PRIVATE = ("/tmp", "/run")  # other people's files, and sockets that reach beyond any wall
+PRIVATE = (Path("/tmp"), Path("/run"))  # other people's files, and sockets that reach beyond any wall
 _NEEDED = ("/etc/resolv.conf", "/run/current-system", "/run/wrappers")  # of what lies there, names and programs
 _ALLOW_ALL = base64.b64encode(bytes.fromhex("060000000000ff7f")).decode()  # BPF: return ALLOW
 _DEVICES = tuple(f"/dev/{name}" for name in ("null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "shm"))
@@ -44,11 +44,11 @@ def by_bubblewrap(place: Place, *, bwrap: str = "bwrap") -> Confinement:
         *(bwrap, "--unshare-user", "--unshare-pid", "--unshare-ipc", "--unshare-cgroup-try"),
         *("--die-with-parent", "--cap-drop", "ALL", "--ro-bind", "/", "/", "--dev", "/dev", "--proc", "/proc"),
     ]
-    for path in _PRIVATE:
-        command += ["--tmpfs", path]
+    for folder in PRIVATE:
+        command += ["--tmpfs", str(folder)]
     for path in _NEEDED:
         target = Path(path).resolve()
-        if _within(target, map(Path, _PRIVATE)):
+        if _within(target, PRIVATE):
             command += ["--ro-bind-try", str(target), str(target)]
     for folder in place.hidden:
         command += ["--tmpfs", str(folder)]

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,21 @@ if os.fork() == 0:
     assert [(edit.old, edit.new) for edit in outcome.edits] == [("A = 1\n", "A = 2\n")]
     assert marked(**{MARK: str(workspace_folder)}) == []
     assert list((workspace_folder / ".ratchetree" / "agents").iterdir()) == []
+
+
+@pytest.mark.skipif("bubblewrap" not in usable(), reason="bubblewrap is not usable here")
+def test_an_agent_that_is_installed_where_walls_put_an_empty_folder_is_there_and_nothing_beside_it(
+    grown: Any, command: Any
+) -> None:
+    with tempfile.TemporaryDirectory(dir="/tmp") as folder:
+        (Path(folder) / "secret").write_text("somebody's")
+        agent = Path(folder, "env", "bin", "agent")
+        agent.parent.mkdir(parents=True)
+        agent.write_text(f"#!/bin/sh\ncat {folder}/secret && exit 1\nsed -i 's/^A = 1/A = 2/' train.py\n")
+        agent.chmod(0o755)
+        outcome, _ = write(grown, command("", sandbox="bubblewrap", program=(str(agent),)))
+    assert isinstance(outcome, Patch), outcome
+    assert [(edit.old, edit.new) for edit in outcome.edits] == [("A = 1\n", "A = 2\n")]
 
 
 @pytest.mark.parametrize("walls", usable())
