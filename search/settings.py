@@ -137,6 +137,7 @@ class TrainerSettings(_Table):
     sandbox: Literal["auto", "bubblewrap", "landlock", "weak"] = "auto"  # weak = none: say so to accept it
     cards: Literal["auto", "none"] = "auto"  # auto: with a wall budget a card for each slot, where there are cards
     smoke: Literal["slot", "cpu"] = "slot"  # cpu: smoke runs take no slot and no card; the script must run on a CPU
+    overlap: bool = True  # start a trial up while the last one is scored on the same card; its clock waits for that
     calibrate_every: int = Field(default=10, ge=0)  # trials of a slot between two measurements of its card; 0 = never
     stop_hopeless: bool = False  # end a trial early whose loss is far above the best trial's at the same time
     readable: tuple[str, ...] = ()  # further absolute paths that a trial may read

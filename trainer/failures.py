@@ -22,6 +22,18 @@ _CRASHES = {
 }
 
 
+_SCORERS_WORDS = {
+    kind.value: kind
+    for kind in (
+        FailureKind.BUILD,
+        FailureKind.NOT_FINITE,
+        FailureKind.LOOK_AHEAD,
+        FailureKind.ROW_MIXING,
+        FailureKind.STATEFUL,
+    )
+}
+"""What a scorer's message may begin with."""
+
 NOTHING_SAVED = "ended without saving a model"
 
 
@@ -59,6 +71,17 @@ def failure_of(
     what = "it was still running" if prints else "nothing was saved"
     message = f"{what} when the budget was used up ({run.train_seconds:.1f} s)"
     return Failure(kind=FailureKind.TIMEOUT, message=message, detail=_last_lines(text))
+
+
+def score_failure_of(run: Run | None, error: object, log: str, *, trees: tuple[str, ...]) -> Failure:
+    """Why a scoring gave no number. error: what the scorer said, if it came to that; log: its servers' output."""
+    ended = f"the scorer ended early ({run.reason if run else 'killed'}): the model did not answer in time"
+    message = str(error or ended)
+    kind = _SCORERS_WORDS.get(message.partition(":")[0], FailureKind.SCORE)
+    detail = without_controls(log)
+    for tree in trees:
+        detail = detail.replace(f"{tree}/", "")
+    return Failure(kind=kind, message=message, detail=traceback_end(detail))
 
 
 def _crash(run: Run, text: str, detail: str) -> Failure:

@@ -8,11 +8,10 @@ import os
 import re
 import shutil
 import statistics
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from ..search.errors import Unavailable
 from ..search.model import Failure, FailureKind, Machine, Progress, ScoreReport, Stage, TrialReport
@@ -25,7 +24,7 @@ from .cards.compiled import Compiled
 from .cards.peaks import mfu, told_flops
 from .cards.sampling import Strain
 from .data import Manifest, prepare
-from .failures import failure_of, traceback_end
+from .failures import failure_of, score_failure_of
 from .machine import this_machine
 from .pressure import busy_share, cpu_times, loops_per_second
 from .processes import MARK, RUN, Report, Run, Spec, end_marked, marked, remembered, supervise
@@ -40,16 +39,9 @@ PATIENCE = (0.0, 3.0, 30.0)
 because it is the trial's last chance and neighbours come in batches."""
 _ON_A_CPU = {"RATCHETREE_DEVICE": "cpu", "CUDA_VISIBLE_DEVICES": "", "RATCHETREE_THREADS": "1", "OMP_NUM_THREADS": "1"}
 _NOTHING = Report(share=0.0, step=0, loss=None)
-_KINDS = {
-    kind.value: kind
-    for kind in (
-        FailureKind.BUILD,
-        FailureKind.NOT_FINITE,
-        FailureKind.LOOK_AHEAD,
-        FailureKind.ROW_MIXING,
-        FailureKind.STATEFUL,
-    )
-}
+_MAY_COME_FROM_OTHERS = (FailureKind.BUILD, FailureKind.SCORE)
+"""Failures of a scoring that a full card may cause. The others are the probes' findings: no second try for them."""
+_Trained = tuple[Run | None, str, Strain]
 
 
 class LocalTrainer:
@@ -71,6 +63,7 @@ class LocalTrainer:
         self._listen = listen
         self._say = say
         self._slots = Slots(share_out(settings.trainer.slots))
+        self._turns: Slots | None = None  # with cards: whose work the card of a slot does; None: the slot's holder's
         self._beside = Slots(share_out(settings.trainer.slots)) if settings.trainer.smoke == "cpu" else None
         self._cards = cards or Keeper(None, workspace=workspace, say=say)
         self._compiled: Compiled | None = None
@@ -106,7 +99,7 @@ class LocalTrainer:
         if not self._trusted:
             return None
         folder = self._runs.folder(job, smoke=True)
-        async with (self._beside or self._slots).use(SMOKE) as slot:
+        async with (self._beside or self._slots).use(SMOKE) as slot, self._turn(slot, SMOKE):
             self._tell(job, "smoke", slot if self._beside is None else None)
             run, log = await self._supervised(job, slot, smoke=True)
         failure = failure_of(run, log, trees=_trees(folder), unusable=self._runs.why_unusable(folder))
@@ -123,11 +116,10 @@ class LocalTrainer:
             log = _read(folder / "log.txt") if run else ""
             if run is None:
                 await self._wait_for_calm(job, slot)
-                void = await self._ready(slot)
-                if void is not None:
-                    return void
-                self._tell(job, "starting", slot)
-                run, log, strain = await self._watched(job, slot)
+                done = await self._trained(job, slot)
+                if isinstance(done, Failure):
+                    return done
+                run, log, strain = done
         outcome = self._outcome(run, log, folder, slot=slot, strain=strain)
         if isinstance(outcome, Failure) and outcome.kind is FailureKind.STARVED:
             self._say(f"{job.experiment:04d}, trial {job.trial}, is void: {outcome.message}")
@@ -140,20 +132,16 @@ class LocalTrainer:
         folder = self._runs.folder(job)
         if not self._trusted:
             return _printed_score(folder / "log.txt", self._settings.metric.name, sandbox=self._level)
-        async with self._slots.use(SCORE) as slot:
-            self._tell(job, "scoring", slot)
-            spec = self._runs.scoring(job, slot)
-            run, log = await self._run(spec, folder)
-        result = run.result if run is not None and isinstance(run.result, dict) else {}
-        if isinstance(result.get("value"), float):
-            if job.part == "validation":
-                self._best.offer(result["value"], folder / "curve.tsv")
-            return ScoreReport(value=result["value"], leak=result["leak"], cuts=result["cuts"], sandbox=self._level)
-        failure = _score_failure(result, run, log, folder)
-        if failure.kind is FailureKind.BUILD and self._settings.task.scorer == "trusted-else-printed":
+        async with (self._turns or self._slots).use(SCORE) as slot:
+            found = await self._scored(job, slot)
+        if self._turns is not None and isinstance(found, Failure) and found.kind in _MAY_COME_FROM_OTHERS:
+            async with self._slots.use(SCORE) as slot, self._turn(slot, SCORE):
+                found = await self._scored(job, slot)
+        build_failed = isinstance(found, Failure) and found.kind is FailureKind.BUILD
+        if build_failed and self._settings.task.scorer == "trusted-else-printed":
             printed = _printed_score(folder / "log.txt", self._settings.metric.name, sandbox=self._level)
-            return printed if isinstance(printed, ScoreReport) and math.isfinite(printed.value) else failure
-        return failure
+            return printed if isinstance(printed, ScoreReport) and math.isfinite(printed.value) else found
+        return found
 
     def hurry(self) -> None:
         """Nothing waits for calm any more."""
@@ -196,39 +184,78 @@ class LocalTrainer:
         cards = self._cards.open(settings.trainer.slots, os.environ) if wanted else []
         if not cards:
             return settings
-        slots = share_out(settings.trainer.slots)
-        self._slots = Slots([replace(s, card=c.uuid, device=c.device) for s, c in zip(slots, cards, strict=True)])
+        shares = zip(share_out(settings.trainer.slots), cards, strict=True)
+        slots = [replace(share, card=card.uuid, device=card.device) for share, card in shares]
+        self._slots = Slots(slots)
+        self._turns = Slots(slots) if settings.trainer.overlap and self._trusted else None
         state = self._workspace / ".ratchetree"
         self._compiled = Compiled(state, root=root, card=cards[0].name, torch=this_machine().torch)
         self._compiled.open()
         readable = (*settings.trainer.readable, str(self._compiled.folder))
         return settings.model_copy(update={"trainer": settings.trainer.model_copy(update={"readable": readable})})
 
-    async def _ready(self, slot: Slot) -> Failure | None:
-        every = self._settings.trainer.calibrate_every
-        void = await self._cards.ready(slot.card, calibrate_every=every) if slot.card else None
-        if void is not None:
-            self._say(void.message)
-        return void
+    def _turn(self, slot: Slot, priority: int) -> AbstractAsyncContextManager[object]:
+        """The time of a slot's card. Who holds the slot has it, where nobody else may use it meanwhile."""
+        return nullcontext() if self._turns is None else self._turns.use(priority, only=slot)
 
-    async def _watched(self, job: Job, slot: Slot) -> tuple[Run | None, str, Strain]:
+    async def _trained(self, job: Job, slot: Slot) -> _Trained | Failure:
+        """A trial's run. It starts up while another is scored on its card, where that can be; if it gets no further,
+        it starts once more with the card to itself: no failure counts that may have come from beside it."""
+        if self._may_start_beside(job, slot):
+            self._cards.begun(slot.card)
+            async with AsyncExitStack() as until_the_end:
+                held = self._held_by(job, slot)
+                done = await self._watched(job, slot, may_train=lambda: until_the_end.enter_async_context(held))
+            if done[0] is not None and done[0].clock_started:
+                return done
+        async with self._held_by(job, slot):
+            every = self._settings.trainer.calibrate_every
+            void = await self._cards.ready(slot.card, calibrate_every=every) if slot.card else None
+            if void is not None:
+                self._say(void.message)
+                return void
+            return await self._watched(job, slot)
+
+    def _may_start_beside(self, job: Job, slot: Slot) -> bool:
+        """Not a trial that was void before, not one that its card is measured for, not while a stranger is there."""
+        if self._turns is None or job.run > 0:
+            return False
+        if self._cards.due(slot.card, calibrate_every=self._settings.trainer.calibrate_every):
+            return False
+        return not self._turns.is_free(slot) or self._cards.busy(slot.card) is None
+
+    @asynccontextmanager
+    async def _held_by(self, job: Job, slot: Slot) -> AsyncIterator[None]:
+        """The card's time for a trial, after which it must be empty."""
+        async with self._turn(slot, TRAIN):
+            yield
+            if slot.card and (left := await self._cards.empty(slot.card)) is not None:
+                self._say(f"after trial {self._runs.folder(job).name} its card is not empty: {left}")
+
+    async def _watched(
+        self, job: Job, slot: Slot, *, may_train: Callable[[], Awaitable[object]] | None = None
+    ) -> _Trained:
         """A trial, its output, and what its card did meanwhile."""
-        name = self._runs.folder(job).name
-        async with self._cards.watched(slot.card, (RUN, name)) as sampler:
+        self._tell(job, "starting", slot)
+        async with self._cards.watched(slot.card, (RUN, self._runs.folder(job).name)) as sampler:
 
             def clock_runs() -> None:
                 if sampler is not None:
                     sampler.training = True
 
-            run, log = await self._supervised(job, slot, smoke=False, heard=clock_runs)
-        if slot.card and (left := await self._cards.empty(slot.card)) is not None:
-            self._say(f"after trial {name} its card is not empty: {left}")
+            run, log = await self._supervised(job, slot, smoke=False, heard=clock_runs, may_train=may_train)
         if self._compiled is not None and job.experiment == 0 and not self._compiled.is_there:
             self._compiled.take(self._runs.folder(job) / "out" / "compiled")
         return run, log, sampler.strain() if sampler is not None else Strain()
 
     async def _supervised(
-        self, job: Job, slot: Slot, *, smoke: bool, heard: Callable[[], None] = lambda: None
+        self,
+        job: Job,
+        slot: Slot,
+        *,
+        smoke: bool,
+        heard: Callable[[], None] = lambda: None,
+        may_train: Callable[[], Awaitable[object]] | None = None,
     ) -> tuple[Run | None, str]:
         spec = self._runs.training(job, slot, smoke=smoke)
         if (
@@ -248,13 +275,29 @@ class LocalTrainer:
             heard()
             self._tell(job, stage, slot, report)
 
-        return await self._run(spec, folder, listen=listen)
+        return await self._run(spec, folder, listen=listen, may_train=may_train)
+
+    async def _scored(self, job: Job, slot: Slot) -> ScoreReport | Failure:
+        folder = self._runs.folder(job)
+        self._tell(job, "scoring", slot)
+        run, log = await self._run(self._runs.scoring(job, slot), folder)
+        result = run.result if run is not None and isinstance(run.result, dict) else {}
+        if not isinstance(result.get("value"), float):
+            return score_failure_of(run, result.get("error"), log, trees=_trees(folder))
+        if job.part == "validation":
+            self._best.offer(result["value"], folder / "curve.tsv")
+        return ScoreReport(value=result["value"], leak=result["leak"], cuts=result["cuts"], sandbox=self._level)
 
     async def _run(
-        self, spec: Spec, folder: Path, *, listen: Callable[[Report], None] | None = None
+        self,
+        spec: Spec,
+        folder: Path,
+        *,
+        listen: Callable[[Report], None] | None = None,
+        may_train: Callable[[], Awaitable[object]] | None = None,
     ) -> tuple[Run | None, str]:
         try:
-            run = await supervise(spec, listen=listen)
+            run = await supervise(spec, listen=listen, may_train=may_train)
             return run, _read(Path(spec.log))
         finally:
             for name in ("tree", "scratch", "scratch-2"):
@@ -339,16 +382,6 @@ def _read(log: Path) -> str:
 def _trees(folder: Path) -> tuple[str, ...]:
     """The tree's path, as it is and as a run may have seen it."""
     return (str(folder / "tree"), TREE)
-
-
-def _score_failure(result: dict[str, Any], run: Run | None, log: str, folder: Path) -> Failure:
-    default = f"the scorer ended early ({run.reason if run else 'killed'}): the model did not answer in time"
-    message = str(result.get("error") or default)
-    kind = _KINDS.get(message.partition(":")[0], FailureKind.SCORE)
-    detail = without_controls(log)
-    for tree in _trees(folder):
-        detail = detail.replace(f"{tree}/", "")
-    return Failure(kind=kind, message=message, detail=traceback_end(detail))
 
 
 def _printed_score(log: Path, metric: str, *, sandbox: str) -> ScoreReport | Failure:

@@ -8,8 +8,8 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class Spec:
     cpus: tuple[int, ...] = ()  # that it may use; empty = all
     data: str = ""  # file that is handed over on request; empty = nothing is, and the clock starts at once
     reply: dict[str, Any] = field(default_factory=dict)  # what is said with the data
+    held: bool = False  # whether the data, and so the clock, waits for the campaign's word
     ended: str = ""  # file for the report, should nobody be there to hear it; empty = none
     key: str = ""  # what the run is, stored with that report
     reference: tuple[tuple[float, float], ...] | None = (
@@ -83,9 +84,17 @@ class Report:
     loss: float | None
 
 
-async def supervise(spec: Spec, *, listen: Callable[[Report], None] | None = None) -> Run | None:
+async def supervise(
+    spec: Spec,
+    *,
+    listen: Callable[[Report], None] | None = None,
+    may_train: Callable[[], Awaitable[object]] | None = None,
+) -> Run | None:
     """Run it to its end; None if the run killed its own supervisor. When this coroutine is cancelled, or this whole
-    process dies, the run and everything it started is ended. Raises RatchetreeError if it cannot be started."""
+    process dies, the run and everything it started is ended. Raises RatchetreeError if it cannot be started.
+
+    may_train: awaited when the run asks for its data, which it gets afterwards; its clock starts then.
+    """
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-I",
@@ -98,9 +107,15 @@ async def supervise(spec: Spec, *, listen: Callable[[Report], None] | None = Non
     )
     assert process.stdin is not None and process.stdout is not None
     try:
-        process.stdin.write(json.dumps(asdict(spec)).encode() + b"\n")
+        process.stdin.write(json.dumps(asdict(replace(spec, held=may_train is not None))).encode() + b"\n")
         await process.stdin.drain()
-        return await _follow(process.stdout, listen, spec)
+
+        async def hand_over() -> None:
+            assert process.stdin is not None and may_train is not None
+            await may_train()
+            process.stdin.write(b"go\n")
+
+        return await _follow(process.stdout, listen, hand_over, spec)
     finally:
         process.stdin.close()  # ends the run if it has not ended
         code = await asyncio.shield(process.wait())
@@ -108,13 +123,20 @@ async def supervise(spec: Spec, *, listen: Callable[[Report], None] | None = Non
             end_marked(**{name: spec.env[name] for name in (MARK, RUN)})
 
 
-async def _follow(output: asyncio.StreamReader, listen: Callable[[Report], None] | None, spec: Spec) -> Run | None:
+async def _follow(
+    output: asyncio.StreamReader,
+    listen: Callable[[Report], None] | None,
+    hand_over: Callable[[], Awaitable[None]],
+    spec: Spec,
+) -> Run | None:
     async for line in output:
         message = json.loads(line)
         if "failed" in message:
             raise RatchetreeError(f"{' '.join(spec.command)} cannot be started: {message['failed']}")
         if "ended" in message:
             return Run(**message["ended"])
+        if "asks" in message:
+            await hand_over()
         if listen is not None and "share" in message:
             listen(Report(**message))
     return None

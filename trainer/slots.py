@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
+import bisect
 import itertools
 import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 SCORE, SMOKE, TRAIN = range(3)
 """Who goes first when a slot gets free: what is nearly done before what is short before what is long."""
@@ -29,23 +29,32 @@ class Slots:
 
     def __init__(self, slots: list[Slot]) -> None:
         self._free = list(slots)
-        self._waiting: list[tuple[int, int, asyncio.Future[Slot]]] = []
+        self._waiting: list[_Waiting] = []
         self._turn = itertools.count()
 
     @asynccontextmanager
-    async def use(self, priority: int) -> AsyncIterator[Slot]:
-        """Wait for a slot and hold it."""
-        slot = await self._acquire(priority)
+    async def use(self, priority: int, *, only: Slot | None = None) -> AsyncIterator[Slot]:
+        """Wait for a slot and hold it. only: for this one; None = for any, and of those that are free for the one that
+        was given back last."""
+        slot = await self._acquire(priority, only)
         try:
             yield slot
         finally:
             self._release(slot)
 
-    async def _acquire(self, priority: int) -> Slot:
-        if self._free:
+    def is_free(self, slot: Slot) -> bool:
+        """Whether nobody holds it."""
+        return slot in self._free
+
+    async def _acquire(self, priority: int, only: Slot | None) -> Slot:
+        if self._free and only is None:
             return self._free.pop(0)
+        if only is not None and only in self._free:
+            self._free.remove(only)
+            return only
         future: asyncio.Future[Slot] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (priority, next(self._turn), future))
+        waiting = _Waiting(priority, next(self._turn), future, only)
+        bisect.insort(self._waiting, waiting)
         try:
             return await future
         except asyncio.CancelledError:
@@ -54,13 +63,23 @@ class Slots:
             raise
 
     def _release(self, slot: Slot) -> None:
-        while self._waiting:
-            _, _, future = heapq.heappop(self._waiting)
-            if not future.done():
-                future.set_result(slot)
+        self._waiting = [waiting for waiting in self._waiting if not waiting.future.done()]
+        for i, waiting in enumerate(self._waiting):
+            if waiting.only in (None, slot):
+                del self._waiting[i]
+                waiting.future.set_result(slot)
                 return
-        self._free.append(slot)
-        self._free.sort(key=lambda free: free.number)
+        self._free.insert(0, slot)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Waiting:
+    """Somebody who waits for a slot; in the order in which they are served."""
+
+    priority: int
+    turn: int
+    future: asyncio.Future[Slot] = field(compare=False)
+    only: Slot | None = field(compare=False)
 
 
 def share_out(slots: int) -> list[Slot]:

@@ -53,6 +53,8 @@ class Supervisor:
         self.spec = spec
         self.process: subprocess.Popen[bytes]
         self.began = time.monotonic()
+        self.asked: float | None = None  # when it asked for the data
+        self.held = bool(spec["held"])  # whether the data is not handed over yet
         self.clock_began: float | None = None  # when the data was handed over
         self.cpu_before = 0.0  # CPU time used until then
         self.cpu_reaped = 0.0  # of processes that are gone
@@ -99,6 +101,7 @@ class Supervisor:
         os.close(output_end)
         ours.setblocking(False)
         if not self.spec["data"]:
+            self.asked = time.monotonic()
             self._start_clock()
         self._sources = {sys.stdin.fileno(), output, ours.fileno()}
         self._control, self._output = ours, output
@@ -122,7 +125,7 @@ class Supervisor:
             **self._pressure(),
             "reason": reason,
             "exit_code": self.exit_code,
-            "startup_seconds": round((now if began is None else began) - self.began, 3),
+            "startup_seconds": round((now if self.asked is None else self.asked) - self.began, 3),
             "train_seconds": round(0.0 if began is None else now - began, 3),
             "cpu_seconds": round(0.0 if began is None else max(self._cpu, self.cpu_reaped) - self.cpu_before, 3),
             "peak_memory_mb": round(self.peak_mb, 1),
@@ -137,9 +140,12 @@ class Supervisor:
     # -- while it runs ------------------------------------------------------------------------------------------
 
     def _serve(self, ready: set[int]) -> str | None:
-        if sys.stdin.fileno() in ready and not os.read(sys.stdin.fileno(), 4096):
-            self._reap()
-            return "abandoned" if self.exit_code is None else "exit"
+        if sys.stdin.fileno() in ready:
+            if not os.read(sys.stdin.fileno(), 4096):
+                self._reap()
+                return "abandoned" if self.exit_code is None else "exit"
+            self.held = False  # whatever was said: there is one thing to say
+            self._hand_over()
         if self._output in ready:
             self._read_output()
         if self._control.fileno() in ready:
@@ -162,7 +168,8 @@ class Supervisor:
         if now - self._watched > WATCH_SECONDS and self._watch(pids, now):
             return "disk"
         if self.clock_began is None:
-            return "startup" if now - self.began > self.spec["startup_seconds"] else None
+            late = self.asked is None and now - self.began > self.spec["startup_seconds"]
+            return "startup" if late else None
         elapsed = now - self.clock_began
         used = {"wall": elapsed, "cpu": self._cpu - self.cpu_before}.get(self.spec["kind"], float(self.tokens))
         share = used / self.spec["amount"]
@@ -235,19 +242,25 @@ class Supervisor:
                 continue  # a script may say what it likes
 
     def _hear(self, message: dict[str, Any]) -> None:
-        if message.get("ask") == "data" and self.clock_began is None:
-            data = _sealed(self.spec["data"])
-            self._start_clock()
-            reply = json.dumps(self.spec["reply"]).encode() + b"\n"
-            try:
-                socket.send_fds(self._control, [reply], [data])
-            except OSError:
-                return
-            finally:
-                os.close(data)
+        if message.get("ask") == "data" and self.asked is None:
+            self.asked = time.monotonic()
+            if self.held:
+                _say({"asks": True})
+            self._hand_over()
         self.steps = max(self.steps, int(message.get("steps", 0)))
         self.tokens = max(self.tokens, int(message.get("tokens", 0)))
         self.result = message.get("result", self.result)
+
+    def _hand_over(self) -> None:
+        """Give it the data and start the clock, once it has asked and nothing holds that up."""
+        if self.held or self.asked is None or self.clock_began is not None:
+            return
+        data = _sealed(self.spec["data"])
+        self._start_clock()
+        reply = json.dumps(self.spec["reply"]).encode() + b"\n"
+        with contextlib.suppress(OSError):  # it is gone
+            socket.send_fds(self._control, [reply], [data])
+        os.close(data)
 
     def _read_output(self) -> None:
         try:
@@ -451,7 +464,8 @@ def main() -> None:
         _say({"failed": str(error)})
         return
     report = supervisor.report(reason)
-    if supervisor.spec["ended"] and reason != "abandoned":
+    undecided = supervisor.spec["held"] and supervisor.clock_began is None  # the campaign may give it another try
+    if supervisor.spec["ended"] and reason != "abandoned" and not undecided:
         _remember(Path(supervisor.spec["ended"]), {"key": supervisor.spec["key"], "ended": report})
     _say({"ended": report})
 

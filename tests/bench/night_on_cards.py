@@ -48,7 +48,7 @@ class Night:
     trials: int = 0
     experiments: int = 0
     trained: float = 0.0  # card seconds
-    used: float = 0.0  # card seconds, with all that goes around training
+    idle: float = 0.0  # card seconds in which nothing happened there
     own: float = 0.0  # CPU seconds of ratchetree itself
 
 
@@ -58,27 +58,46 @@ class Event:
 
     at: float
     turn: int
-    what: str = field(compare=False)  # patch: an experiment has one; done: a card is free again
+    what: str = field(compare=False)  # patch: an experiment has one; ready; trained: on a card; scored
     left: int = field(compare=False, default=0)  # trials that the experiment still wants
+    card: int = field(compare=False, default=0)
 
 
-def lost_seconds(*, smoke_on_card: bool) -> dict[str, float]:
+class Card:
+    """When a card is whose. What begins may lie ahead."""
+
+    def __init__(self) -> None:
+        self.left_at = 0.0  # when its last trial ended
+        self.scored_at = 0.0  # when that one's scoring has ended
+
+    def begin(self, now: float, startup: float, *, calibrated: bool, overlap: bool) -> tuple[float, float]:
+        """(seconds that the card did nothing before, when training ends) for a trial that begins now."""
+        alone = max(now, self.scored_at) + CALIBRATION_SECONDS * calibrated
+        begun = now if overlap and not calibrated else alone
+        idle = max(0.0, now - max(self.left_at, self.scored_at))
+        self.left_at = max(begun + BETWEEN_SECONDS + startup, self.scored_at) + TRAIN_SECONDS
+        self.scored_at = self.left_at + SCORING_SECONDS
+        return idle, self.left_at
+
+
+def lost_seconds(*, smoke_on_card: bool, overlap: bool) -> dict[str, float]:
     """Card time around one trial that is not training, by what it goes to."""
     per_trial = 1 + CONFIRMED_SHARE * CONFIRMING_TRIALS
+    beside = min(SCORING_SECONDS, STARTUP_SECONDS + BETWEEN_SECONDS) * (1 - 1 / CALIBRATE_EVERY) if overlap else 0.0
     return {
         "start-up": STARTUP_SECONDS,
-        "scoring": SCORING_SECONDS,
+        "scoring beyond the next start-up" if overlap else "scoring": SCORING_SECONDS - beside,
         "between": BETWEEN_SECONDS,
         "calibration": CALIBRATION_SECONDS / CALIBRATE_EVERY,
         "smoke run": SMOKE_SECONDS / per_trial if smoke_on_card else 0.0,
     }
 
 
-def simulate(cards: int, hours: float, seed: int, *, smoke_on_card: bool) -> Night:
+def simulate(cards: int, hours: float, seed: int, *, overlap: bool) -> Night:
     """The night, event by event."""
     rng, end, night = random.Random(seed), hours * 3600, Night(cards=cards)
     table = {"agents": {"planner": {"backend": "claude"}, "coder": {"backend": "claude"}}, "trainer": {"slots": cards}}
-    turn, free = itertools.count(), cards
+    turn, free, all_cards = itertools.count(), list(range(cards)), [Card() for _ in range(cards)]
     events: list[Event] = []
     waiting: list[tuple[int, int, int]] = []  # (priority, turn, trials that are still wanted): a queue for cards
 
@@ -98,25 +117,25 @@ def simulate(cards: int, hours: float, seed: int, *, smoke_on_card: bool) -> Nig
             heapq.heappush(events, Event(own_free, next(turn), "ready", 1 + confirming))
         elif event.what == "ready":
             heapq.heappush(waiting, (1, next(turn), event.left))
-        else:
-            free += 1
+        elif event.what == "trained":
             night.trials += 1
+            free.append(event.card)
+            heapq.heappush(events, Event(now + SCORING_SECONDS, next(turn), "scored", event.left))
+        else:
             if event.left:
                 heapq.heappush(waiting, (0, next(turn), event.left))
             else:
                 night.experiments += 1
                 ask(now)
         while free and waiting:
-            priority, _, left = heapq.heappop(waiting)
-            free -= 1
-            begun = night.trials + cards - free
-            around = COLD_STARTUP_SECONDS if begun == 1 else STARTUP_SECONDS
-            around += SCORING_SECONDS + BETWEEN_SECONDS + CALIBRATION_SECONDS * (begun % CALIBRATE_EVERY == 0)
-            around += SMOKE_SECONDS if smoke_on_card and priority == 1 else 0.0
-            inside = min(1.0, (end - now) / (around + TRAIN_SECONDS))
-            night.used += inside * (around + TRAIN_SECONDS)
-            night.trained += inside * TRAIN_SECONDS
-            heapq.heappush(events, Event(now + around + TRAIN_SECONDS, next(turn), "done", left - 1))
+            _, _, left = heapq.heappop(waiting)
+            card, begun = free.pop(), night.trials + cards - len(free)
+            startup = COLD_STARTUP_SECONDS if begun == 1 else STARTUP_SECONDS
+            calibrated = begun % CALIBRATE_EVERY == 0
+            idle, trained_at = all_cards[card].begin(now, startup, calibrated=calibrated, overlap=overlap)
+            night.idle += idle
+            night.trained += min(TRAIN_SECONDS, max(0.0, end - (trained_at - TRAIN_SECONDS)))
+            heapq.heappush(events, Event(trained_at, next(turn), "trained", left - 1, card))
     return night
 
 
@@ -127,29 +146,31 @@ def main() -> None:
     parser.add_argument("--cards", default="1,8,64")
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args()
-    for smoke_on_card in (True, False):
-        lost = lost_seconds(smoke_on_card=smoke_on_card)
+    for smoke_on_card, overlap in ((True, False), (False, False), (False, True)):
+        lost = lost_seconds(smoke_on_card=smoke_on_card, overlap=overlap)
         total = sum(lost.values())
         where = "on the card" if smoke_on_card else "on the CPU"
+        how = ", a trial starts while the last one is scored" if overlap else ""
         parts = ", ".join(f"{name} {s:.1f}" for name, s in lost.items())
-        print(f"smoke runs {where}: card seconds lost for each trial: {parts}")
+        print(f"smoke runs {where}{how}: card seconds lost for each trial: {parts}")
         print(f"together {total:.0f} beside {TRAIN_SECONDS:.0f}: at most {300 / (300 + total):.1%} training")
     print(
         f"\n{options.hours:g} simulated hours, smoke runs on the CPU, 20 nights each; list prices {PRICES_OF}: {PRICES}"
     )
-    print("cards   trials/h   experiments/h   training    idle   own CPU   dollars a trial, in the prices' order")
-    for cards in map(int, options.cards.split(",")):
-        nights = [simulate(cards, options.hours, options.seed + i, smoke_on_card=False) for i in range(20)]
+    print("overlap   cards   trials/h   experiments/h   training    idle   own CPU   dollars a trial, in prices' order")
+    for overlap, cards in itertools.product((False, True), map(int, options.cards.split(","))):
+        nights = [simulate(cards, options.hours, options.seed + i, overlap=overlap) for i in range(20)]
         trials = statistics.fmean(night.trials for night in nights) / options.hours
         experiments = statistics.fmean(night.experiments for night in nights) / options.hours
         seconds = options.hours * 3600
         training = statistics.fmean(night.trained for night in nights) / (cards * seconds)
-        idle = 1 - statistics.fmean(night.used for night in nights) / (cards * seconds)
+        idle = statistics.fmean(night.idle for night in nights) / (cards * seconds)
         own = statistics.fmean(night.own for night in nights) / seconds
         models = DOLLARS_PER_EXPERIMENT * experiments / trials
         prices = ", ".join(f"{price * cards / trials + models:.2f}" for price in PRICES.values())
-        row = f"{cards:5d}   {trials:8.1f}   {experiments:13.1f}   {training:8.1%}   {idle:5.1%}   {own:7.1%}"
-        print(f"{row}   {prices}")
+        how = "yes" if overlap else "no"
+        rates = f"{trials:8.1f}   {experiments:13.1f}   {training:8.1%}   {idle:5.1%}   {own:7.1%}"
+        print(f"{how:7s}   {cards:5d}   {rates}   {prices}")
 
 
 if __name__ == "__main__":

@@ -153,6 +153,112 @@ def test_a_trial_whose_card_is_taken_or_slowed_is_void(script: Path, monkeypatch
     assert isinstance(slowed, TrialReport) and slowed.card_clock == 1.0
 
 
+class Overlapping(Real):
+    """The seed task with a clock, on one fake card."""
+
+    def __init__(self, folder: Path, driver: FakeDriver, **trainer: Any) -> None:
+        async def pause(seconds: float) -> None:
+            await asyncio.sleep(0.01)
+
+        keeper = Keeper(
+            driver, workspace=folder, say=lambda line: None, leases=folder.parent / "leases", pause=pause, measure=_calm
+        )
+        tables = {"budget": {"kind": "wall", "seconds": 60.0, "startup_seconds": 60}}
+        super().__init__(folder, trainer={"calibrate_every": 0, **trainer}, **tables, cards=keeper)
+
+    def stages(self, experiment: int) -> list[str]:
+        """What was told of an experiment, without repetitions."""
+        told = [progress.stage for progress in self.seen if progress.experiment == experiment]
+        return [stage for stage, before in zip(told, ["", *told], strict=False) if stage != before]
+
+
+@pytest.fixture
+def short_task(seed_task: Path, git: Git, monkeypatch: pytest.MonkeyPatch) -> Path:  # noqa: F811
+    """The seed task, which saves after three steps, so that no deadline meets a busy machine."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    script = seed_task / "train.py"
+    text = script.read_text()
+    assert text.count("        if seconds_left() <") == 1
+    script.write_text(text.replace("        if seconds_left() <", "        if step >= 3 or seconds_left() <"))
+    git(seed_task, "commit", "-qam", "short")
+    return seed_task
+
+
+async def _calm(uuid: str) -> Calibration | str:
+    return Calibration(tflops=700.0, copy_gb_per_second=2800.0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("overlap", [True, False])
+def test_a_trial_starts_up_while_the_last_one_is_scored_and_its_clock_waits_for_that(
+    short_task: Path,
+    overlap: bool,
+) -> None:
+
+    async def use() -> tuple[list[str], list[str]]:
+        real = Overlapping(short_task, FakeDriver(present=(ONE,)), overlap=overlap)
+        first, second = (Job(experiment=n, trial=0, seed=n, commit=real.repository.main(), cuts=8) for n in (1, 2))
+        await real.trainer.open(first.commit)
+        assert isinstance(await real.trainer.train(first), TrialReport)
+        training = asyncio.create_task(real.trainer.train(second))
+        await asyncio.sleep(0)
+        assert isinstance(await real.trainer.score(first), ScoreReport)
+        while_scored = real.stages(2)
+        report = await training
+        assert isinstance(report, TrialReport)
+        await real.trainer.close()
+        return while_scored, real.stages(2)
+
+    while_scored, stages = asyncio.run(use())
+    assert while_scored == ["waiting", "starting"] if overlap else while_scored[:2] == ["waiting", "starting"]
+    assert stages == ["waiting", "starting", "training"]
+
+
+@pytest.mark.slow
+def test_a_failure_beside_another_trial_counts_once_it_came_again_alone(short_task: Path) -> None:
+    text = (short_task / "train.py").read_text()
+    only_here = text.replace("def build_model(task):\n", "def build_model(task):\n    assert __name__ == '__main__'\n")
+    assert only_here != text
+
+    async def use() -> Overlapping:
+        real = Overlapping(short_task, FakeDriver(present=(ONE,)))
+        source = real.repository.sources(real.repository.main())[0]
+        one, two = (
+            Job(experiment=n, trial=0, seed=n, commit=real.repository.main(), overlay=(replace(source, text=changed),))
+            for n, changed in ((1, only_here), (2, "import no_such_module\n" + text))
+        )
+        await real.trainer.open(one.commit)
+        assert isinstance(await real.trainer.train(one), TrialReport)
+        scored, trained = await asyncio.gather(real.trainer.score(one), real.trainer.train(two))
+        assert isinstance(scored, Failure) and scored.kind is FailureKind.BUILD
+        assert isinstance(trained, Failure) and trained.kind is FailureKind.IMPORT
+        await real.trainer.close()
+        return real
+
+    real = asyncio.run(use())
+    assert sum(progress.stage == "scoring" for progress in real.seen) == 2
+    assert sum(progress.stage == "starting" and progress.experiment == 2 for progress in real.seen) == 2
+
+
+@pytest.mark.slow
+def test_a_trial_starts_alone_where_a_stranger_is_on_the_card_or_its_speed_is_due(short_task: Path) -> None:
+
+    async def use(driver: FakeDriver, every: int) -> tuple[Overlapping, TrialReport | Failure]:
+        real = Overlapping(short_task, driver, calibrate_every=every)
+        await real.trainer.open(real.repository.main())
+        job = Job(experiment=1, trial=0, seed=1, commit=real.repository.main())
+        report = await real.trainer.train(job)
+        await real.trainer.close()
+        return real, report
+
+    stranger = FakeDriver(present=(ONE,), on={ONE.uuid: (Resident(pid=1, memory_mb=30_000),)})
+    real, void = asyncio.run(use(stranger, 0))
+    assert isinstance(void, Failure) and void.message == "its card was not free: pid 1 has 30,000 MB of it"
+    assert real.stages(1) == ["waiting"]
+    _, report = asyncio.run(use(FakeDriver(present=(ONE,)), 1))
+    assert isinstance(report, TrialReport) and report.card_speed == 1.0
+
+
 @pytest.mark.slow
 def test_cards_are_left_alone_where_training_is_not_timed_by_the_clock(script: Path) -> None:
     driver = FakeDriver()

@@ -116,6 +116,60 @@ def test_the_data_comes_with_the_first_question_and_the_clock_starts_then(
     assert (result.steps, result.tokens, result.clock_started) == (7, 70, True)
 
 
+def test_the_data_waits_for_the_campaigns_word_and_that_counts_neither_as_start_up_nor_as_training(
+    make: Callable[..., Spec], tmp_path: Path
+) -> None:
+    (tmp_path / "tokens").write_bytes(b"abcd")
+    spec = make(ASK + "print('has it', flush=True)", data=str(tmp_path / "tokens"), startup_seconds=1.0)
+    before = ""
+
+    async def may_train() -> None:
+        nonlocal before
+        await asyncio.sleep(1.5)  # longer than a start-up may take
+        before = (tmp_path / "log.txt").read_text()
+
+    ended = asyncio.run(supervise(spec, may_train=may_train))
+    assert ended is not None and (ended.reason, ended.exit_code, ended.clock_started) == ("exit", 0, True)
+    assert before == "" and (tmp_path / "log.txt").read_text() == "has it\n"
+    assert ended.startup_seconds < 1.0 and ended.train_seconds < 1.0
+
+
+def test_a_run_that_ends_before_the_campaigns_word_is_not_remembered(make: Callable[..., Spec], tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_bytes(b"abcd")
+    ended, spec = tmp_path / "ended.json", make("raise SystemExit(3)", data=str(tmp_path / "tokens"), key="k")
+
+    async def never() -> None:
+        raise AssertionError("it did not ask")
+
+    assert asyncio.run(supervise(replace(spec, ended=str(ended)), may_train=never)).exit_code == 3  # type: ignore[union-attr]
+    assert not ended.exists()
+    run(replace(spec, ended=str(ended)))
+    assert ended.exists()
+
+
+def test_nothing_is_left_of_a_run_that_is_cancelled_before_the_campaigns_word(
+    make: Callable[..., Spec], tmp_path: Path
+) -> None:
+    (tmp_path / "tokens").write_bytes(b"abcd")
+    spec = make(ASK + "time.sleep(60)", data=str(tmp_path / "tokens"))
+
+    async def use() -> None:
+        asked = asyncio.Event()
+
+        async def may_train() -> None:
+            asked.set()
+            await asyncio.sleep(60)
+
+        task = asyncio.create_task(supervise(spec, may_train=may_train))
+        await asked.wait()
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+    asyncio.run(use())
+    assert left(tmp_path) == []
+
+
 def test_the_data_cannot_be_written_through_its_descriptor(make: Callable[..., Spec], tmp_path: Path) -> None:
     data = tmp_path / "train.bin"
     data.write_bytes(b"x")

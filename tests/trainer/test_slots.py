@@ -76,6 +76,43 @@ def test_a_slot_is_not_lost_when_its_waiter_or_holder_is_cancelled() -> None:
     asyncio.run(main())
 
 
+def test_who_waits_for_one_slot_gets_that_one_and_lets_others_have_the_rest() -> None:
+    async def main() -> list[str]:
+        slots, order = two(), list[str]()
+        first, second = Slot(number=0, cpus=(0,)), Slot(number=1, cpus=(1,))
+        assert slots.is_free(first) and slots.is_free(second)
+
+        async def work(name: str, only: Slot | None, until: asyncio.Event, priority: int = TRAIN) -> None:
+            async with slots.use(priority, only=only) as slot:
+                order.append(f"{name} {slot.number}")
+                await until.wait()
+
+        now, later, at_once = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        at_once.set()
+        tasks = []
+        for name, only, until, priority in (
+            ("a", second, now, TRAIN),
+            ("b", first, later, TRAIN),
+            ("waits for b", first, at_once, SCORE),
+            ("waits for a", second, at_once, TRAIN),
+            ("waits for any", None, at_once, SCORE),
+        ):
+            tasks.append(asyncio.create_task(work(name, only, until, priority)))
+            await asyncio.sleep(0)
+        assert not slots.is_free(first) and not slots.is_free(second)
+        now.set()
+        for _ in range(10):
+            await asyncio.sleep(0)
+        assert order == ["a 1", "b 0", "waits for any 1", "waits for a 1"]
+        later.set()
+        await asyncio.gather(*tasks)
+        async with slots.use(SCORE) as slot:
+            order.append(f"the last that was given back: {slot.number}")
+        return order
+
+    assert asyncio.run(main())[4:] == ["waits for b 0", "the last that was given back: 0"]
+
+
 @pytest.mark.parametrize("count", [1, 2, 3, 7])
 def test_cpus_are_shared_out_without_overlap_where_there_are_enough(count: int) -> None:
     slots = share_out(count)

@@ -18,6 +18,7 @@ from ratchetree.search.model import Failure, FailureKind, Progress, ScoreReport,
 from ratchetree.search.ports import Job, Trainer
 from ratchetree.search.settings import settings_from
 from ratchetree.storage.repository import GitRepository
+from ratchetree.trainer.cards import Keeper
 from ratchetree.trainer.local import LocalTrainer
 from ratchetree.trainer.synthetic import SyntheticTrainer
 
@@ -48,7 +49,7 @@ def seed_task(tmp_path: Path, git: Git, monkeypatch: pytest.MonkeyPatch) -> Path
 class Real:
     """A LocalTrainer on the seed task, with what it said."""
 
-    def __init__(self, folder: Path, **tables: Any) -> None:
+    def __init__(self, folder: Path, *, cards: Keeper | None = None, **tables: Any) -> None:
         self.seen: list[Progress] = []
         self.said: list[str] = []
         task = {"corpus": str(folder.parent / "corpus")}
@@ -60,6 +61,7 @@ class Real:
             trees=self.repository,
             listen=self.seen.append,
             say=self.said.append,
+            cards=cards,
         )
 
 

@@ -93,22 +93,40 @@ class Keeper:
         """At the last calibration, as a share of the card's best; None if there was none."""
         return self._speed.get(uuid)
 
+    def due(self, uuid: str, *, calibrate_every: int) -> bool:
+        """Whether the card is measured before its next trial, which takes it to itself."""
+        return calibrate_every > 0 and self._trials.get(uuid, 0) % calibrate_every == 0
+
+    def begun(self, uuid: str) -> None:
+        """Count a trial."""
+        self._trials[uuid] = self._trials.get(uuid, 0) + 1
+
     async def ready(self, uuid: str, *, calibrate_every: int) -> Failure | None:
         """Wait until nobody computes on the card, and measure it when its turn has come. A Failure of kind starved if
         it does not get empty."""
         busy = await self.empty(uuid)
         if busy is not None:
             return Failure(kind=FailureKind.STARVED, message=f"its card was not free: {busy}")
-        begun = self._trials.get(uuid, 0)
-        self._trials[uuid] = begun + 1
-        if calibrate_every and begun % calibrate_every == 0:
+        if self.due(uuid, calibrate_every=calibrate_every):
             await self._check_speed(uuid)
+        self.begun(uuid)
         return None
+
+    def busy(self, uuid: str) -> str | None:
+        """Who or what is on the card now, in words; None if nobody."""
+        assert self._driver is not None
+        try:
+            residents, used = self._driver.residents(uuid), self._driver.reading(uuid).memory_mb
+        except DriverError:
+            return None  # then nobody can say, and the trial's own error will
+        if residents:
+            return ", ".join(f"pid {r.pid} has {r.memory_mb:,.0f} MB of it" for r in residents[:4])
+        return f"{used:,.0f} MB of it are in use" if used > EMPTY_MB else None
 
     async def empty(self, uuid: str) -> str | None:
         """Wait for the card to be empty; who or what is still on it after all patience, None if nobody."""
         waited, told = 0.0, False
-        while (busy := self._on(uuid)) is not None and waited < PATIENCE_SECONDS:
+        while (busy := self.busy(uuid)) is not None and waited < PATIENCE_SECONDS:
             if waited >= 5.0 and not told:
                 told = True
                 self._say(f"waiting for card {uuid}: {busy}")
@@ -134,17 +152,6 @@ class Keeper:
                 await following
 
     # -- how ------------------------------------------------------------------------------------------------------
-
-    def _on(self, uuid: str) -> str | None:
-        """Who is on the card, in words."""
-        assert self._driver is not None
-        try:
-            residents, used = self._driver.residents(uuid), self._driver.reading(uuid).memory_mb
-        except DriverError:
-            return None  # then nobody can say, and the trial's own error will
-        if residents:
-            return ", ".join(f"pid {r.pid} has {r.memory_mb:,.0f} MB of it" for r in residents[:4])
-        return f"{used:,.0f} MB of it are in use" if used > EMPTY_MB else None
 
     def _residents(self, uuid: str) -> tuple[Resident, ...]:
         assert self._driver is not None
