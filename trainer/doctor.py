@@ -12,13 +12,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..search.errors import RatchetreeError
-from .cards import nvidia
+from ..search.errors import RatchetreeError, WrongUse
+from .cards import Driver, DriverError, nvidia
 from .cards.report import report_cards
 from .machine import this_machine
 from .processes import MARK, Spec, allowed_environment, end_marked, supervise
-from .sandbox import BACKENDS
+from .sandbox import BACKENDS, choose
 from .sandbox.probe import has_gpu, report
+from .sharing import why_not_shared
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +49,8 @@ def examine(folder: Path) -> Iterator[Check]:
     cores = f"{machine.cpus} x {machine.cpu}, {machine.memory_gb:.0f} GB, {machine.system}, Python {machine.python}"
     yield Check(name="machine", works=True, says=cores)
     yield Check(name="gpu", works=bool(machine.gpu), says=machine.gpu or "none found", needed=False)
-    for works, says in report_cards(nvidia.find(), seen=machine.gpu):
+    driver = nvidia.find()
+    for works, says in report_cards(driver, seen=machine.gpu):
         yield Check(name="card", works=works, says=says, needed=False)
     yield _disk(folder)
     yield _imports("torch", needed=True)
@@ -56,6 +58,17 @@ def examine(folder: Path) -> Iterator[Check]:
     yield _imports("rustbpe", needed=True)
     yield _leaves_no_survivor()
     yield from _sandboxes()
+    yield from card_memory(driver)
+
+
+def card_memory(driver: Driver | None) -> Iterator[Check]:
+    """Whether a confined model can leave its answers on a card. Nothing where there is no card or no sandbox."""
+    with contextlib.suppress(DriverError, WrongUse), tempfile.TemporaryDirectory() as place:
+        for card in driver.cards()[:1] if driver is not None else ():
+            folder = Path(place).resolve()
+            why = asyncio.run(why_not_shared(card, choose("auto"), folder, workspace=folder))
+            says = f"not shared, so scoring takes longer: {why}" if why else "shared with a confined run"
+            yield Check(name="card memory", works=why is None, says=says, needed=False)
 
 
 def _sandboxes() -> Iterator[Check]:

@@ -29,7 +29,8 @@ from .machine import this_machine
 from .pressure import busy_share, cpu_times, loops_per_second
 from .processes import MARK, RUN, Report, Run, Spec, end_marked, marked, remembered, supervise
 from .runs import Runs, module_of, trials_folder
-from .sandbox import TREE, choose
+from .sandbox import TREE, Sandbox, choose
+from .sharing import why_not_shared
 from .slots import SCORE, SMOKE, TRAIN, Slot, Slots, share_out
 from .starvation import starved
 
@@ -89,7 +90,14 @@ class LocalTrainer:
             self._say("NO SANDBOX: patches run with your rights and can read your files; scores can be faked")
         settings = self._lease_cards(root)
         manifest = await self._prepare(root) if self._trusted else None
-        self._runs = Runs(settings, workspace=self._workspace, trees=self._trees, sandbox=sandbox, manifest=manifest)
+        self._runs = Runs(
+            settings,
+            workspace=self._workspace,
+            trees=self._trees,
+            sandbox=sandbox,
+            manifest=manifest,
+            shares_card=self._trusted and bool(self._cards.leased) and await self._share_cards(sandbox),
+        )
         self._speed = max(statistics.median(loops_per_second() for _ in range(5)), self._speed)
         data = manifest.content if manifest else ""
         return replace(this_machine(), data=data, sandbox=self._level)
@@ -193,6 +201,19 @@ class LocalTrainer:
         self._compiled.open()
         readable = (*settings.trainer.readable, str(self._compiled.folder))
         return settings.model_copy(update={"trainer": settings.trainer.model_copy(update={"readable": readable})})
+
+    async def _share_cards(self, sandbox: Sandbox) -> bool:
+        """Whether a confined model may leave its answers on the card."""
+        card = self._cards.leased[0]
+        folder = trials_folder(self._workspace) / f"sharing-{card.uuid}"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        readable = self._settings.trainer.readable
+        why_not = await why_not_shared(card, sandbox, folder, workspace=self._workspace, readable=readable)
+        if why_not is not None:
+            self._say(f"logits leave the card when a trial is scored, which takes longer: {why_not}")
+        shutil.rmtree(folder, ignore_errors=True)
+        return why_not is None
 
     def _turn(self, slot: Slot, priority: int) -> AbstractAsyncContextManager[object]:
         """The time of a slot's card. Who holds the slot has it, where nobody else may use it meanwhile."""

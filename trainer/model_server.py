@@ -2,7 +2,8 @@
 
 Runs model-written code, so it is a process of its own that is given no targets and no scores.
 It is started by `scorer.py` in the exported tree; file descriptors: requests on stdin, replies on stdout (the script's
-own prints go to stderr), and one shared-memory file that holds token ids on the way in and logits on the way out.
+own prints go to stderr), and one shared-memory file that holds token ids on the way in and logits on the way out; or a
+block of the card's memory for the logits (`device_memory.py`).
 Until the first line on stdin it only imports torch: nothing of the commit's may run while another server answers.
 """
 
@@ -17,10 +18,11 @@ from contextlib import suppress
 from pathlib import Path
 
 
-def serve(module: str, weights: str, memory: int) -> None:
+def serve(module: str, weights: str, memory: int, block: tuple[int, int] | None = None) -> None:
     """Wait for a first line, then answer requests {"rows": B, "length": T} until stdin closes.
 
     In shared memory: int64 ids [B, T] at offset 0; the reply puts float32 logits [B, T, V] at the same offset.
+    block: descriptor and bytes of a card's memory, if there is such, which the logits go to instead.
     """
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)
@@ -28,6 +30,11 @@ def serve(module: str, weights: str, memory: int) -> None:
 
     import torch
 
+    if block is not None:
+        sys.path.insert(0, str(Path(__file__).parent))
+        from device_memory import DeviceMemory  # type: ignore[import-not-found]
+
+        del sys.path[0]
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     if not requests.readline():
         return
@@ -38,7 +45,8 @@ def serve(module: str, weights: str, memory: int) -> None:
     model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
     model = model.to(task.device).eval()
     shared = mmap.mmap(memory, 0)
-    if task.device == "cuda":
+    on_card = DeviceMemory(block[1], descriptor=block[0]) if block is not None else None
+    if task.device == "cuda" and on_card is None:
         _pin(shared)
     print(json.dumps({"ready": True}), file=replies)
     for line in requests:
@@ -48,7 +56,14 @@ def serve(module: str, weights: str, memory: int) -> None:
         with torch.inference_mode():
             logits = model(ids.to(task.device)).float()
         answer = {"shape": list(logits.shape)}
-        if list(logits.shape) == [rows, length, request["vocab_size"]]:
+        if list(logits.shape) != [rows, length, request["vocab_size"]]:
+            pass  # which is all that the scorer needs to know
+        elif on_card is not None:
+            logits = logits.to(task.device).contiguous()
+            if task.device == "cuda":
+                torch.cuda.synchronize()
+            on_card.take(logits.data_ptr(), logits.numel() * 4)
+        else:
             out = torch.frombuffer(shared, dtype=torch.float32, count=logits.numel())
             out.copy_(logits.reshape(-1))
         print(json.dumps(answer), file=replies)
@@ -68,4 +83,5 @@ def _pin(shared: mmap.mmap) -> None:
 
 
 if __name__ == "__main__":
-    serve(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    numbers = [int(argument) for argument in sys.argv[3:]]
+    serve(sys.argv[1], sys.argv[2], numbers[0], (numbers[1], numbers[2]) if len(numbers) > 1 else None)

@@ -22,6 +22,7 @@ from .machine import memory_mb
 from .processes import Spec, allowed_environment
 from .sandbox import Cell, Confinement, Sandbox
 from .scorer import ScoreSpec
+from .sharing import DEVICE_MEMORY
 from .slots import Slot
 
 SMOKE_SECONDS = 60.0  # cap of a smoke run after start-up
@@ -31,16 +32,25 @@ _SERVER = Path(__file__).with_name("model_server.py")
 
 
 class Runs:
-    """Lays out and describes the runs of one workspace. manifest: None for scripts that print their own score."""
+    """Lays out and describes the runs of one workspace. manifest: None for scripts that print their own score;
+    shares_card: whether what a model answers may stay on the card."""
 
     def __init__(
-        self, settings: Settings, *, workspace: Path, trees: TreeSource, sandbox: Sandbox, manifest: Manifest | None
+        self,
+        settings: Settings,
+        *,
+        workspace: Path,
+        trees: TreeSource,
+        sandbox: Sandbox,
+        manifest: Manifest | None,
+        shares_card: bool = False,
     ) -> None:
         self._settings = settings
         self._workspace = workspace
         self._trees = trees
         self._sandbox = sandbox
         self._manifest = manifest
+        self._shares_card = shares_card
         self._memory_mb = settings.trainer.memory_mb or 0.8 * memory_mb() / settings.trainer.slots
         self._module = module_of(settings.task.command) if manifest is not None else ""
 
@@ -83,10 +93,10 @@ class Runs:
         folder = self.folder(job)
         weights = folder / "out" / "model.pt"
         self._lay_out(job, folder, keep=_KEPT)
-        servers = []
+        servers, memory = [], (str(DEVICE_MEMORY),) if self._shares_card else ()
         for name in ("scratch", "scratch-2"):  # what one process leaves there must not reach the other
             (folder / name).mkdir(exist_ok=True)
-            cell = self._cell(folder, slot, readable=(str(weights), str(_SERVER)), scratch=name)
+            cell = self._cell(folder, slot, readable=(str(weights), str(_SERVER), *memory), scratch=name)
             confinement = self._sandbox.confine(cell)
             environment = self._environment(job, confinement, slot, run=folder.name)
             servers.append({"confinement": confinement.as_json(), "environment": environment})
@@ -101,13 +111,15 @@ class Runs:
             rows=str(folder / "rows.npy") if job.part == "validation" else "",
             cuts=job.cuts,
             tolerance=job.tolerance,
+            on_card=self._shares_card,
             servers=servers,
         )
+        environment = allowed_environment(workspace=self._workspace, scratch=str(folder / "scratch"), run=folder.name)
         seconds = float(self._settings.trainer.score_seconds)
         return Spec(
             command=(sys.executable, "-m", "ratchetree.trainer.scorer", json.dumps(asdict(score))),
             cwd=str(folder),
-            env=allowed_environment(workspace=self._workspace, scratch=str(folder / "scratch"), run=folder.name),
+            env=environment | _visible(slot),
             log=str(folder / "score.txt"),
             curve=str(folder / "score.tsv"),
             kind="wall",
@@ -176,8 +188,11 @@ class Runs:
         threads = str(len(slot.cpus)) if self._settings.budget.kind == "wall" else "1"
         environment = allowed_environment(workspace=self._workspace, scratch=confinement.scratch, run=run)
         names = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "RATCHETREE_THREADS")
-        card = {"CUDA_VISIBLE_DEVICES": slot.card} if slot.card else {}
-        return environment | dict.fromkeys(names, threads) | card | {"RATCHETREE_SEED": str(job.seed)}
+        return environment | dict.fromkeys(names, threads) | _visible(slot) | {"RATCHETREE_SEED": str(job.seed)}
+
+
+def _visible(slot: Slot) -> dict[str, str]:
+    return {"CUDA_VISIBLE_DEVICES": slot.card} if slot.card else {}
 
 
 def trials_folder(workspace: Path) -> Path:

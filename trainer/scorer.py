@@ -11,7 +11,6 @@ import math
 import os
 import socket
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,15 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ..search.scrutiny import SCREEN_CUTS, TOLERANCE
+from .device_memory import DeviceMemoryError
+from .exchange import Exchange, InMemory, OnCard, ScoreError
 from .probes import Findings, Ids, Nats, compare, decoys
-from .server import ModelServer, ScoreError
+from .server import ModelServer
 
 ROWS = 16
 """Rows per question: [16, 256] tokens of a vocabulary of 2,048 are 34 MB of logits. Every question has as many, so that
 a model cannot tell by the shape what it is asked for."""
-
-CACHED = 1 << 19
-"""Logits that one core works on at a time: 2 MB stay in its cache."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +43,7 @@ class ScoreSpec:
     rows: str = ""  # file for the nats of every row, float64 [N]; empty = none
     cuts: int = 0  # places to probe; 0 = as at a first trial
     tolerance: float = 0.0  # nats; 0 = what an exact model needs
+    on_card: bool = False  # whether the logits stay on the card
 
 
 def bits_per_byte(nats: float, total_bytes: int) -> float:
@@ -59,35 +58,6 @@ def rows_of(tokens: npt.NDArray[np.uint16], length: int) -> Ids:
     starts = np.arange(count)[:, None] * length
     rows: Ids = tokens[starts + np.arange(length + 1)].astype(np.int64)
     return rows
-
-
-def token_nats(logits: npt.NDArray[np.float32], targets: Ids, *, threads: int = 1) -> Nats:
-    """Nats of every target; logits [B, T, V], targets [B, T]. Raises ScoreError for logits that give no finite number.
-
-    In blocks of tokens that stay in the cache, each thread with a buffer of its own: 2.5 times as fast as the whole
-    batch at once. What a token gives depends neither on the block nor on the threads.
-    """
-    wanted, flat = targets.reshape(-1, 1), logits.reshape(-1, logits.shape[-1])
-    nats, block = np.empty(len(flat)), max(1, CACHED // logits.shape[-1])
-
-    def work(starts: range) -> None:
-        buffer = np.empty((block, logits.shape[-1]), np.float32)
-        with np.errstate(all="ignore"):  # what is not finite is found at the end
-            for start in starts:
-                rows = flat[start : start + block]
-                shifted, top = buffer[: len(rows)], rows.max(axis=-1)
-                np.exp(np.subtract(rows, top[:, None], out=shifted), out=shifted)
-                chosen = np.take_along_axis(rows, wanted[start : start + block], axis=-1)[:, 0]
-                nats[start : start + block] = np.log(shifted.sum(axis=-1)) + top - chosen
-
-    if threads == 1:
-        work(range(0, len(flat), block))
-    else:
-        with ThreadPoolExecutor(threads) as pool:  # numpy's loops run beside one another
-            list(pool.map(work, (range(k * block, len(flat), threads * block) for k in range(threads))))
-    if not np.isfinite(nats).all():
-        raise ScoreError("not-finite: the model's logits give no finite loss")
-    return nats.reshape(targets.shape)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,25 +99,26 @@ def score(spec: ScoreSpec, rng: np.random.Generator) -> Measured:
 
 def _ask(server: ModelServer, ids: Ids, targets: Ids) -> Nats:
     """Nats [N, T] of the targets; ids [N, T], whole batches."""
-    threads = _threads()
-    starts = range(0, len(ids), ROWS)
-    answers = server.answers(np.ascontiguousarray(ids[start : start + ROWS]) for start in starts)
-    return np.concatenate(
-        [token_nats(logits, targets[i : i + ROWS], threads=threads) for i, logits in zip(starts, answers, strict=True)]
-    )
+    batches = [slice(start, start + ROWS) for start in range(0, len(ids), ROWS)]
+    return np.concatenate(list(server.nats((np.ascontiguousarray(ids[some]), targets[some]) for some in batches)))
 
 
 def _server(spec: ScoreSpec, which: int) -> ModelServer:
+    shape = (ROWS, spec.seq_len, spec.vocab_size)
+    place = exchange(shape, on_card=spec.on_card)
     return ModelServer(
-        tree=spec.tree,
-        module=spec.module,
-        weights=spec.weights,
-        vocab_size=spec.vocab_size,
-        rows=ROWS,
-        length=spec.seq_len,
-        threads=_threads(),
-        **spec.servers[which],
+        place, tree=spec.tree, module=spec.module, weights=spec.weights, shape=shape, **spec.servers[which]
     )
+
+
+def exchange(shape: tuple[int, int, int], *, on_card: bool) -> Exchange:
+    """For logits of that shape: on the card if that is wanted and can be."""
+    if on_card:
+        try:
+            return OnCard(*shape)
+        except DeviceMemoryError as error:  # such as a card that is full
+            sys.stderr.write(f"the logits go through the machine's memory: {error}\n")
+    return InMemory(*shape, threads=_threads())
 
 
 def _threads() -> int:

@@ -8,14 +8,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 import ratchetree
+from ratchetree.trainer.exchange import ScoreError, nats_by_torch, token_nats
+from ratchetree.trainer.probes import Ids, Nats
 from ratchetree.trainer.processes import allowed_environment
 from ratchetree.trainer.sandbox import Cell, choose
-from ratchetree.trainer.scorer import ScoreSpec, bits_per_byte, rows_of, token_nats
+from ratchetree.trainer.scorer import ScoreSpec, bits_per_byte, rows_of
 from ratchetree.trainer.scorer import score as score_with
-from ratchetree.trainer.server import ScoreError
 
 SERVER = Path(ratchetree.__file__).parent / "trainer" / "model_server.py"
 
@@ -38,6 +40,13 @@ def build_model(task):
 """
 
 
+def on_a_card(logits: npt.NDArray[np.float32], targets: Ids) -> Nats:
+    """The arithmetic of a card, on a CPU."""
+    import torch
+
+    return nats_by_torch(torch.from_numpy(logits), targets)
+
+
 def test_rows_use_every_token_once_as_a_target() -> None:
     rows = rows_of(np.arange(11, dtype=np.uint16), 4)
     assert rows.tolist() == [[0, 1, 2, 3, 4], [4, 5, 6, 7, 8]]
@@ -56,11 +65,13 @@ def test_nats_are_those_of_a_log_softmax_in_double_precision() -> None:
     expected = -np.take_along_axis(log_probabilities, targets[..., None], axis=-1)[..., 0]
     assert token_nats(logits, targets) == pytest.approx(expected, rel=1e-6, abs=1e-6)
     assert np.array_equal(token_nats(logits, targets, threads=3), token_nats(logits, targets))
+    assert on_a_card(logits, targets) == pytest.approx(expected, rel=1e-6, abs=1e-6)
 
 
 def test_huge_logits_do_not_overflow_and_a_ruled_out_token_may_be_minus_infinity() -> None:
     logits = np.array([[[1e30, 0.0, -np.inf]]], dtype=np.float32)
     assert token_nats(logits, np.array([[0]])).tolist() == [[0.0]]
+    assert on_a_card(logits, np.array([[0]])).tolist() == [[0.0]]
 
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf])
@@ -69,12 +80,16 @@ def test_logits_that_are_not_finite_are_refused(poison: float) -> None:
     logits[0, 1, 2] = poison
     with pytest.raises(ScoreError, match="not-finite"):
         token_nats(logits, np.zeros((1, 2), dtype=np.int64))
+    with pytest.raises(ScoreError, match="not-finite"):
+        on_a_card(logits, np.zeros((1, 2), dtype=np.int64))
 
 
 def test_a_target_that_was_ruled_out_is_refused() -> None:
     logits = np.array([[[0.0, -np.inf]]], dtype=np.float32)
     with pytest.raises(ScoreError, match="not-finite"):
         token_nats(logits, np.array([[1]]))
+    with pytest.raises(ScoreError, match="not-finite"):
+        on_a_card(logits, np.array([[1]]))
 
 
 def score(spec: ScoreSpec) -> float:

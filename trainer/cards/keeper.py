@@ -78,16 +78,21 @@ class Keeper:
         if not cards:
             return []
         self._leases = take(cards, slots, holder=str(self._workspace), folder=self._folder)
-        return [lease.card for lease in self._leases]
+        return self.leased
 
     def close(self) -> None:
         """Give the cards back."""
         while self._leases:
             self._leases.pop().end()
 
+    @property
+    def leased(self) -> list[Card]:
+        """The cards that are ours."""
+        return [lease.card for lease in self._leases]
+
     def card(self, uuid: str) -> Card | None:
         """The leased card of that UUID."""
-        return next((lease.card for lease in self._leases if lease.card.uuid == uuid), None)
+        return next((card for card in self.leased if card.uuid == uuid), None)
 
     def speed(self, uuid: str) -> float | None:
         """At the last calibration, as a share of the card's best; None if there was none."""
