@@ -128,7 +128,9 @@ class LocalTrainer:
                 if isinstance(done, Failure):
                     return done
                 run, log, strain = done
-        outcome = self._outcome(run, log, folder, slot=slot, strain=strain)
+            outcome = self._outcome(run, log, folder, slot=slot, strain=strain)
+            if isinstance(outcome, TrialReport) and self._trusted and self._turns is None:
+                self._slots.keep_for_scoring(slot)
         if isinstance(outcome, Failure) and outcome.kind is FailureKind.STARVED:
             self._say(f"{job.experiment:04d}, trial {job.trial}, is void: {outcome.message}")
         if isinstance(outcome, Failure):
@@ -250,6 +252,8 @@ class LocalTrainer:
         """The card's time for a trial, after which it must be empty."""
         async with self._turn(slot, TRAIN):
             yield
+            if self._turns is not None:
+                self._turns.keep_for_scoring(slot)
             if slot.card and (left := await self._cards.empty(slot.card)) is not None:
                 self._say(f"after trial {self._runs.folder(job).name} its card is not empty: {left}")
 

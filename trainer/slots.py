@@ -25,12 +25,15 @@ class Slot:
 
 
 class Slots:
-    """A fair queue with priorities in front of a fixed number of slots."""
+    """A fair queue with priorities in front of a fixed number of slots. moment: seconds, see `keep_for_scoring`."""
 
-    def __init__(self, slots: list[Slot]) -> None:
+    def __init__(self, slots: list[Slot], *, moment: float = 2.0) -> None:
         self._free = list(slots)
         self._waiting: list[_Waiting] = []
         self._turn = itertools.count()
+        self._moment = moment
+        self._keep: set[Slot] = set()  # when they are given back
+        self._kept: dict[Slot, asyncio.TimerHandle] = {}  # for scorings only, until then
 
     @asynccontextmanager
     async def use(self, priority: int, *, only: Slot | None = None) -> AsyncIterator[Slot]:
@@ -42,11 +45,20 @@ class Slots:
         finally:
             self._release(slot)
 
+    def keep_for_scoring(self, slot: Slot) -> None:
+        """When the slot is given back, let nothing but a scoring have it for a moment: the one of the trial that has
+        just ended comes when that is journalled, and would else wait for all of the next trial. The moment is ten times
+        what journalling takes."""
+        self._keep.add(slot)
+
     def is_free(self, slot: Slot) -> bool:
         """Whether nobody holds it."""
         return slot in self._free
 
     async def _acquire(self, priority: int, only: Slot | None) -> Slot:
+        if priority == SCORE and (kept := next((slot for slot in self._kept if only in (None, slot)), None)):
+            self._kept.pop(kept).cancel()
+            return kept
         if self._free and only is None:
             return self._free.pop(0)
         if only is not None and only in self._free:
@@ -64,12 +76,21 @@ class Slots:
 
     def _release(self, slot: Slot) -> None:
         self._waiting = [waiting for waiting in self._waiting if not waiting.future.done()]
+        keep = slot in self._keep
+        self._keep.discard(slot)
         for i, waiting in enumerate(self._waiting):
-            if waiting.only in (None, slot):
+            if waiting.only in (None, slot) and (not keep or waiting.priority == SCORE):
                 del self._waiting[i]
                 waiting.future.set_result(slot)
                 return
-        self._free.insert(0, slot)
+        if keep:
+            self._kept[slot] = asyncio.get_running_loop().call_later(self._moment, self._give_up, slot)
+        else:
+            self._free.insert(0, slot)
+
+    def _give_up(self, slot: Slot) -> None:
+        del self._kept[slot]
+        self._release(slot)
 
 
 @dataclass(frozen=True, slots=True, order=True)

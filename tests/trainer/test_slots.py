@@ -51,6 +51,30 @@ def test_scoring_goes_before_smoke_runs_before_training_and_equals_in_order() ->
     assert asyncio.run(main()) == ["first", "score", "smoke", "t1", "t2"]
 
 
+def test_a_slot_that_is_kept_waits_a_moment_for_a_scoring() -> None:
+    async def main(*, scored: bool) -> list[str]:
+        slots, order = Slots([Slot(number=0, cpus=())], moment=0.05), list[str]()
+
+        async def work(name: str, priority: int) -> None:
+            async with slots.use(priority):
+                order.append(name)
+
+        async with slots.use(TRAIN) as slot:
+            waiting = [asyncio.create_task(work("next", TRAIN)), asyncio.create_task(work("smoke", SMOKE))]
+            await asyncio.sleep(0)
+            slots.keep_for_scoring(slot)
+        assert not slots.is_free(slot)
+        await asyncio.sleep(0)
+        if scored:
+            await work("score", SCORE)
+        await asyncio.gather(*waiting)
+        assert slots.is_free(slot)
+        return order
+
+    assert asyncio.run(main(scored=True)) == ["score", "smoke", "next"]
+    assert asyncio.run(main(scored=False)) == ["smoke", "next"]
+
+
 def test_a_slot_is_not_lost_when_its_waiter_or_holder_is_cancelled() -> None:
     async def main() -> None:
         slots = Slots([Slot(number=0, cpus=())])
