@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import subprocess
@@ -36,6 +37,18 @@ def pytest_report_header() -> list[str]:
 
     missing = {name: backend.missing() for name, backend in BACKENDS.items()}
     return [f"sandbox {name}: {reason or 'exercised'}" for name, reason in missing.items()]
+
+
+def pytest_configure() -> None:
+    """What is imported to collect the tests stays: looking through it for garbage, again and again, frees nothing."""
+    gc.disable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """From here on garbage is collected as ever, but only what the tests make is looked through."""
+    gc.freeze()
+    gc.enable()
 
 
 @pytest.hookimpl(trylast=True)
