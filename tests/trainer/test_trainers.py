@@ -27,18 +27,13 @@ TOKENS = {"budget": {"kind": "tokens", "tokens": 6000, "seconds": 120, "startup_
 
 
 @pytest.fixture
-def seed_task(tmp_path: Path, git: Git, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The gpt-cpu workspace with a small corpus and a cache of its own."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def seed_task(tmp_path: Path, our_source: Path, git: Git, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The gpt-cpu workspace, and beside it a small corpus, whose preparation is cached."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(our_source / "cache"))
     folder = tmp_path / "gpt"
     shutil.copytree(TASK, folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "train.py").write_text((folder / "train.py").read_text().replace("DEPTH = 3", "DEPTH = 1"))
-    corpus = tmp_path / "corpus"
-    corpus.mkdir()
-    sources = sorted(Path(ratchetree.__file__).parent.glob("*/*.py"))
-    lines = [line for file in sources for line in file.read_text().splitlines() if line.strip()]
-    for start in range(0, len(lines), 15):
-        (corpus / f"{start:06d}.txt").write_text("\n".join(lines[start : start + 15]))
+    (tmp_path / "corpus").symlink_to(our_source / "corpus")
     git(folder, "init", "-q", "-b", "main")
     git(folder, "add", "-A")
     git(folder, "commit", "-q", "-m", "root")
@@ -51,7 +46,7 @@ class Real:
     def __init__(self, folder: Path, **tables: Any) -> None:
         self.seen: list[Progress] = []
         self.said: list[str] = []
-        task = {"corpus": str(folder.parent / "corpus")}
+        task = {"corpus": str((folder.parent / "corpus").resolve())}
         self.repository = GitRepository(folder, ("train.py",))
         tables["trainer"] = {"starvation": False, **tables.get("trainer", {})}  # other tests run beside this one
         self.trainer = LocalTrainer(
