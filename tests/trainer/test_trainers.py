@@ -46,6 +46,7 @@ class Real:
     def __init__(self, folder: Path, **tables: Any) -> None:
         self.seen: list[Progress] = []
         self.said: list[str] = []
+        self.heard: Callable[[Progress], None] = self.seen.append
         task = {"corpus": str((folder.parent / "corpus").resolve())}
         self.repository = GitRepository(folder, ("train.py",))
         tables["trainer"] = {"starvation": False, **tables.get("trainer", {})}  # other tests run beside this one
@@ -53,7 +54,7 @@ class Real:
             settings_from({"task": task, **TOKENS, **tables}),
             workspace=folder,
             trees=self.repository,
-            listen=self.seen.append,
+            listen=lambda progress: self.heard(progress),
             say=self.said.append,
         )
 
@@ -183,16 +184,21 @@ def test_a_printed_score_is_taken_where_the_user_chose_it_and_marked(workspace: 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells it on Linux only")
 def test_a_trial_beside_burners_is_void_and_says_why(seed_task: Path) -> None:
-    """As many burners as make every CPU serve two of them beside the trial."""
+    """As many burners as make every CPU serve two of them beside the trial, from when its clock runs."""
     code = "t = 0\nwhile True:\n    t += 1"
     count = 2 * len(os.sched_getaffinity(0))
     # each in a session of its own: kernels that share the CPUs out by session would count them as one
-    burners = [subprocess.Popen([sys.executable, "-c", code], start_new_session=True) for _ in range(count)]
+    burners: list[subprocess.Popen[bytes]] = []
+
+    def burn(progress: Progress) -> None:
+        if progress.stage == "training" and not burners:
+            burners.extend(subprocess.Popen([sys.executable, "-c", code], start_new_session=True) for _ in range(count))
 
     async def train() -> TrialReport | Failure:
         real = Real(
             seed_task, budget={"kind": "cpu", "seconds": 3.0, "startup_seconds": 120}, trainer={"starvation": True}
         )
+        real.heard = burn
         commit = real.repository.main()
         await real.trainer.open(commit)
         return await real.trainer.train(job(commit))
