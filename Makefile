@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
+# Where the environment forbids byte code, each worker would rewrite and compile every test again, in each run.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: deps system test test-fast lint demo bench clean page picture bench-page
 
 deps: $(STAMP)

@@ -7,6 +7,7 @@ Heavy packages are imported where they are used: `ratchetree --help` must stay q
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import shlex
@@ -663,6 +664,7 @@ def main() -> None:
     """Entry point: every expected error is one line on standard error and an exit code."""
     usage_error: Any = typer.BadParameter.__base__  # typer brings its own click and exports no more of it
     code: int | None = 1
+    gc.set_threshold(50_000, 20, 20)  # most of what a command makes are imports: they are no garbage
     try:
         code = app(sys.argv[1:] or ["--help"], standalone_mode=False)
     except usage_error as error:
@@ -681,6 +683,7 @@ def main() -> None:
         _say(f"{why}{where}; nothing is lost: mend it and run again")
     except (KeyboardInterrupt, typer.Abort):
         _say("interrupted")
+    gc.freeze()  # nor is what is left now worth a last look: the system takes all of it
     sys.exit(code)
 
 

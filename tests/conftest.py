@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
+import gc
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +14,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+import ratchetree
 from ratchetree.search.model import (
     Edit,
     Failure,
@@ -38,10 +42,70 @@ def pytest_report_header() -> list[str]:
     return [f"sandbox {name}: {reason or 'exercised'}" for name, reason in missing.items()]
 
 
+def pytest_configure() -> None:
+    """What is imported to collect the tests stays: looking through it for garbage, again and again, frees nothing."""
+    gc.disable()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtestloop() -> None:
+    """From here on garbage is collected as ever, but only what the tests make is looked through."""
+    gc.freeze()
+    gc.enable()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The longest first, so that no worker has one of them left when the others are done."""
     items.sort(key=lambda item: ("test_kills" not in item.nodeid, item.get_closest_marker("slow") is None))
+
+
+Once = Callable[[str, Callable[[Path], None]], Path]
+
+
+@pytest.fixture(scope="session")
+def once(tmp_path_factory: pytest.TempPathFactory) -> Once:
+    """A folder by name that is made once in a run of the suite, however many workers ask for it. Nobody changes it."""
+    root = tmp_path_factory.getbasetemp()
+    root = root.parent if "PYTEST_XDIST_WORKER" in os.environ else root
+
+    def made(name: str, make: Callable[[Path], None]) -> Path:
+        folder, unfinished = root / "once" / name, root / "once" / f"{name}.unfinished"
+        folder.parent.mkdir(exist_ok=True)
+        with folder.with_name(f"{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not folder.exists():
+                shutil.rmtree(unfinished, ignore_errors=True)
+                unfinished.mkdir()
+                make(unfinished)
+                unfinished.rename(folder)
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def our_source(once: Once) -> Path:
+    """Our own source as `corpus`, in documents of 15 lines: so many that each part gets its share, whatever a commit
+    changes. Beside it, `cache` is for what is prepared from it."""
+
+    def write(folder: Path) -> None:
+        (folder / "corpus").mkdir()
+        sources = sorted(Path(ratchetree.__file__).parent.glob("*/*.py"))
+        lines = [line for file in sources for line in file.read_text().splitlines() if line.strip()]
+        for start in range(0, len(lines), 15):
+            (folder / "corpus" / f"{start:06d}.txt").write_text("\n".join(lines[start : start + 15]))
+
+    return once("our-source", write)
+
+
+@pytest.fixture(scope="session")
+def small_prepare() -> str:
+    """The gpt-cpu task's prepare.py with a quarter of the vocabulary, for what does not depend on it: a scoring takes a
+    fifth less."""
+    text = (Path(ratchetree.__file__).parent / "program" / "gpt-cpu" / "prepare.py").read_text()
+    assert text.count("VOCAB_SIZE = 2048") == 1
+    return text.replace("VOCAB_SIZE = 2048", "VOCAB_SIZE = 512")
 
 
 TRAIN_PY = "".join(f"C_{chr(65 + i)} = {i + 1}.0\n" for i in range(20)) + "\n\ndef main():\n    return C_A\n"

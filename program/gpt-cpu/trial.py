@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 import json
 import math
 import os
@@ -105,6 +106,7 @@ class Trial:
         _unpack_compiled()
         import torch
 
+        gc.freeze()  # imports are no garbage: without a last look through all of torch, the process ends 0.3 s sooner
         device = os.environ.get("RATCHETREE_DEVICE")
         if not device:
             device = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"

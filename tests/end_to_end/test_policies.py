@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-import ratchetree as package
 from ratchetree.agents.offline import OfflineCoder, OfflinePlanner
 from ratchetree.search.policies import POLICIES, make_policy
 from ratchetree.search.settings import settings_from
@@ -38,18 +37,6 @@ preset = "naive"
 [trainer]
 slots = 1
 """
-
-
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Our own source, in documents of 15 lines: so many that each part gets its share, whatever a commit changes."""
-    folder = tmp_path_factory.mktemp("toy") / "corpus"
-    folder.mkdir()
-    sources = sorted(Path(package.__file__).parent.glob("*/*.py"))
-    lines = [line for file in sources for line in file.read_text().splitlines() if line.strip()]
-    for start in range(0, len(lines), 15):
-        (folder / f"{start:06d}.txt").write_text("\n".join(lines[start : start + 15]))
-    return folder
 
 
 @pytest.mark.parametrize("name", POLICIES)
@@ -87,28 +74,31 @@ def test_every_policy_runs_a_campaign(name: str, tmp_path: Path) -> None:
     assert repository.main() == tree.node(tree.incumbent).main
 
 
-@pytest.fixture(scope="module")
-def scored(corpus: Path) -> Path:
-    """A workspace at toy size whose root is scored, so that each policy need not do it again."""
-    folder = corpus.parent / "workspace"
-    command = [sys.executable, "-m", "ratchetree"]
-    environment = os.environ | {"XDG_CACHE_HOME": str(corpus.parent / "cache")}
-    subprocess.run([*command, "init", folder], check=True, capture_output=True)
-    script = folder / "train.py"
-    script.write_text(script.read_text().replace("DEPTH = 3", "DEPTH = 1").replace("WIDTH = 96", "WIDTH = 48"))
-    (folder / "ratchetree.toml").write_text(f'[task]\ncorpus = "{corpus}"\n' + TOY)
-    identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
-    subprocess.run(["git", *identity, "commit", "-qam", "a toy"], cwd=folder, check=True)
-    run = [*command, "run", folder, "--experiments", "0"]
-    subprocess.run(run, check=True, capture_output=True, env=environment)
-    return folder
+@pytest.fixture(scope="session")
+def scored(once: Any, our_source: Path, small_prepare: str) -> Path:
+    """A workspace at toy size whose root is scored, so that no policy and no worker need do it again."""
+
+    def make(folder: Path) -> None:
+        command = [sys.executable, "-m", "ratchetree"]
+        environment = os.environ | {"XDG_CACHE_HOME": str(our_source / "cache")}
+        subprocess.run([*command, "init", folder], check=True, capture_output=True)
+        script = folder / "train.py"
+        script.write_text(script.read_text().replace("DEPTH = 3", "DEPTH = 1").replace("WIDTH = 96", "WIDTH = 48"))
+        (folder / "prepare.py").write_text(small_prepare)
+        (folder / "ratchetree.toml").write_text(f'[task]\ncorpus = "{our_source / "corpus"}"\n' + TOY)
+        identity = ["-c", "user.name=test", "-c", "user.email=test@localhost"]
+        subprocess.run(["git", *identity, "commit", "-qam", "a toy"], cwd=folder, check=True)
+        run = [*command, "run", folder, "--experiments", "0"]
+        subprocess.run(run, check=True, capture_output=True, env=environment)
+
+    return once("scored", make)
 
 
 @pytest.mark.parametrize("names", SHARES, ids=[" ".join(names) for names in SHARES])
 def test_every_policy_goes_on_with_a_campaign_of_real_training(
-    names: list[str], ratchetree: Any, scored: Path, tmp_path: Path
+    names: list[str], ratchetree: Any, scored: Path, our_source: Path, tmp_path: Path
 ) -> None:
-    ratchetree.environment["XDG_CACHE_HOME"] = str(scored.parent / "cache")  # the data is prepared
+    ratchetree.environment["XDG_CACHE_HOME"] = str(our_source / "cache")  # the data is prepared
     folder = shutil.copytree(scored, tmp_path / "workspace", symlinks=True)
     for experiments, name in enumerate(names, start=1):
         said = ratchetree("run", folder, "--policy", name, "--experiments", str(experiments))

@@ -33,30 +33,16 @@ ROGUES = sorted((HERE / "rogues").glob("*.py"))
 HONEST = sorted((HERE / "honest").glob("*.py"))
 
 
-@pytest.fixture(scope="module")
-def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small corpus, and a cache for what is prepared from it, shared by the module.
-
-    Documents of 15 lines: so many that each part gets its share, whatever a commit changes.
-    """
-    folder = tmp_path_factory.mktemp("gallery")
-    (folder / "corpus").mkdir()
-    sources = sorted(Path(ratchetree.__file__).parent.glob("*/*.py"))
-    lines = [line for file in sources for line in file.read_text().splitlines() if line.strip()]
-    for start in range(0, min(len(lines), 18_000), 15):
-        (folder / "corpus" / f"{start:06d}.txt").write_text("\n".join(lines[start : start + 15]))
-    return folder
-
-
 class Case:
-    """One script of a gallery in a workspace of its own."""
+    """One script of a gallery in a workspace of its own. prepare: the text of prepare.py."""
 
-    def __init__(self, script: Path, folder: Path, corpus: Path, git: Git, *, sandbox: str) -> None:
+    def __init__(self, script: Path, folder: Path, corpus: Path, git: Git, *, prepare: str, sandbox: str) -> None:
         text = script.read_text()
         self.folder = folder / "workspace"
         self.folder.mkdir()
-        for name in ("prepare.py", "trial.py", "texts.py", "program.md", "ratchetree.toml"):
+        for name in ("trial.py", "texts.py", "program.md", "ratchetree.toml"):
             shutil.copy(TASK / name, self.folder)
+        (self.folder / "prepare.py").write_text(prepare)
         (self.folder / "train.py").write_text((HERE / "base.txt").read_text() + "\n\n" + text + TAIL)
         git(self.folder, "init", "-q", "-b", "main")
         git(self.folder, "add", "-A")
@@ -68,7 +54,7 @@ class Case:
         self.silent = found[1] if (found := re.search(r"\nsays nothing: (\S+)", text)) else None
         self.repository = GitRepository(self.folder, ("train.py",))
         settings = {
-            "task": {"corpus": str(corpus / "corpus")},
+            "task": {"corpus": str(corpus)},
             "budget": {
                 "kind": kind,
                 "tokens": 9000,
@@ -113,13 +99,15 @@ class Case:
 
 @pytest.fixture
 def run(
-    tmp_path: Path, corpus: Path, git: Git, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, our_source: Path, small_prepare: str, git: Git, monkeypatch: pytest.MonkeyPatch
 ) -> Callable[..., tuple[Case, ScoreReport | Failure]]:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(corpus / "cache"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(our_source / "cache"))
     monkeypatch.setenv("ANTHROPIC_API_KEY", CANARY)
 
-    def run_script(script: Path, *, sandbox: str = "auto") -> tuple[Case, ScoreReport | Failure]:
-        case = Case(script, tmp_path, corpus, git, sandbox=sandbox)
+    def run_script(
+        script: Path, *, sandbox: str = "auto", prepare: str = small_prepare
+    ) -> tuple[Case, ScoreReport | Failure]:
+        case = Case(script, tmp_path, our_source / "corpus", git, prepare=prepare, sandbox=sandbox)
         return case, asyncio.run(case.outcome())
 
     return run_script
@@ -169,7 +157,7 @@ def test_the_second_rung_of_the_ladder_confines_too(
 
 @pytest.mark.parametrize("script", HONEST, ids=lambda path: path.stem)
 def test_no_honest_script_is_refused(script: Path, run: Callable[..., tuple[Case, ScoreReport | Failure]]) -> None:
-    _, outcome = run(script)
+    _, outcome = run(script, prepare=(TASK / "prepare.py").read_text())  # how exact its answers are depends on sizes
     assert isinstance(outcome, ScoreReport), outcome
     assert 2.0 < outcome.value < 14.0  # some of them learn nothing in eight steps
 

@@ -309,7 +309,7 @@ def test_a_model_that_cannot_be_rebuilt_has_the_number_that_it_printed_where_tha
     text = text.replace("    save(model)\n", "    save(model)\n    print('val_bpb: 2.5')\n")
 
     async def use(scorer: str) -> ScoreReport | Failure:
-        real = Real(seed_task, task={"corpus": str(seed_task.parent / "corpus"), "scorer": scorer})
+        real = Real(seed_task, task={"corpus": str((seed_task.parent / "corpus").resolve()), "scorer": scorer})
         job = Job(experiment=1, trial=0, seed=1, commit=real.repository.main())
         await real.trainer.open(job.commit)
         (seed_task / "train.py").write_text(text)

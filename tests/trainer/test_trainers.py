@@ -28,18 +28,13 @@ TOKENS = {"budget": {"kind": "tokens", "tokens": 6000, "seconds": 120, "startup_
 
 
 @pytest.fixture
-def seed_task(tmp_path: Path, git: Git, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The gpt-cpu workspace with a small corpus and a cache of its own."""
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+def seed_task(tmp_path: Path, our_source: Path, git: Git, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The gpt-cpu workspace, and beside it a small corpus, whose preparation is cached."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(our_source / "cache"))
     folder = tmp_path / "gpt"
     shutil.copytree(TASK, folder, ignore=shutil.ignore_patterns("__pycache__"))
     (folder / "train.py").write_text((folder / "train.py").read_text().replace("DEPTH = 3", "DEPTH = 1"))
-    corpus = tmp_path / "corpus"
-    corpus.mkdir()
-    sources = sorted(Path(ratchetree.__file__).parent.glob("*/*.py"))
-    lines = [line for file in sources for line in file.read_text().splitlines() if line.strip()]
-    for start in range(0, len(lines), 15):
-        (corpus / f"{start:06d}.txt").write_text("\n".join(lines[start : start + 15]))
+    (tmp_path / "corpus").symlink_to(our_source / "corpus")
     git(folder, "init", "-q", "-b", "main")
     git(folder, "add", "-A")
     git(folder, "commit", "-q", "-m", "root")
@@ -52,14 +47,15 @@ class Real:
     def __init__(self, folder: Path, *, cards: Keeper | None = None, **tables: Any) -> None:
         self.seen: list[Progress] = []
         self.said: list[str] = []
-        task = {"corpus": str(folder.parent / "corpus")}
+        self.heard: Callable[[Progress], None] = self.seen.append
+        task = {"corpus": str((folder.parent / "corpus").resolve())}
         self.repository = GitRepository(folder, ("train.py",))
         tables["trainer"] = {"starvation": False, **tables.get("trainer", {})}  # other tests run beside this one
         self.trainer = LocalTrainer(
             settings_from({"task": task, **TOKENS, **tables}),
             workspace=folder,
             trees=self.repository,
-            listen=self.seen.append,
+            listen=lambda progress: self.heard(progress),
             say=self.said.append,
             cards=cards,
         )
@@ -190,16 +186,21 @@ def test_a_printed_score_is_taken_where_the_user_chose_it_and_marked(workspace: 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc tells it on Linux only")
 def test_a_trial_beside_burners_is_void_and_says_why(seed_task: Path) -> None:
-    """As many burners as make every CPU serve two of them beside the trial."""
+    """As many burners as make every CPU serve two of them beside the trial, from when its clock runs."""
     code = "t = 0\nwhile True:\n    t += 1"
     count = 2 * len(os.sched_getaffinity(0))
     # each in a session of its own: kernels that share the CPUs out by session would count them as one
-    burners = [subprocess.Popen([sys.executable, "-c", code], start_new_session=True) for _ in range(count)]
+    burners: list[subprocess.Popen[bytes]] = []
+
+    def burn(progress: Progress) -> None:
+        if progress.stage == "training" and not burners:
+            burners.extend(subprocess.Popen([sys.executable, "-c", code], start_new_session=True) for _ in range(count))
 
     async def train() -> TrialReport | Failure:
         real = Real(
             seed_task, budget={"kind": "cpu", "seconds": 3.0, "startup_seconds": 120}, trainer={"starvation": True}
         )
+        real.heard = burn
         commit = real.repository.main()
         await real.trainer.open(commit)
         return await real.trainer.train(job(commit))
