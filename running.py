@@ -219,6 +219,19 @@ def _trainer(workspace: Workspace, repository: GitRepository, settings: Settings
         screen.note("the trainer is synthetic: scores are made up, nothing is trained")
         seconds = settings.budget.seconds
         return SyntheticTrainer(repository.sources, slots=settings.trainer.slots, seconds=seconds)
+    if settings.trainer.executor == "ray":
+        from .trainer.hosts import HostsTrainer
+        from .trainer.ray_hosts import connect, disconnect
+
+        return HostsTrainer(
+            settings,
+            connect(settings, workspace.folder),
+            workspace=workspace.folder,
+            trees=repository,
+            listen=screen.progress,
+            say=screen.note,
+            after=disconnect,
+        )
     from .trainer.cards import Keeper, nvidia
     from .trainer.local import LocalTrainer
 

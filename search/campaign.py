@@ -140,7 +140,7 @@ class Campaign:
             self._check_continues(self.parts.repository.main())
             await self._open(self.tree.root_commit)
             events = [event for _, event in self.parts.journal.events(ROOT)]
-            sealed = self.settings.task.scorer != "printed" and self.settings.trainer.executor == "local"
+            sealed = self.settings.task.scorer != "printed" and self.settings.trainer.executor != "synthetic"
             confirmation = Confirmation(ledger=self.ledger, trainer=self.parts.trainer, events=events, sealed=sealed)
             return await confirmation.run(node, trials)
         finally:

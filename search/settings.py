@@ -129,8 +129,9 @@ class AgentsSettings(_Table):
 class TrainerSettings(_Table):
     """Where training runs."""
 
-    executor: Literal["local", "synthetic"] = "local"
-    slots: int = Field(default=1, ge=1)
+    executor: Literal["local", "ray", "synthetic"] = "local"  # ray: all nodes of a Ray cluster
+    cluster: str = "auto"  # ray: HOST:PORT; auto = the one that this machine is in, local = this machine alone
+    slots: int = Field(default=1, ge=1)  # on all hosts together
     memory_mb: int | None = Field(default=None, ge=64)  # per trial; default: an equal share of 80 % of the machine
     weights_mb: int = Field(default=1024, ge=1)  # of what a trial saves
     score_seconds: int = Field(default=600, ge=1)  # a model that answers more slowly has no score

@@ -162,6 +162,15 @@ class LocalTrainer:
         shutil.rmtree(self._runs.folder(job) / "out", ignore_errors=True)
         self._runs.ended(job).unlink(missing_ok=True)
 
+    def snapshot(self) -> bytes | None:
+        """What the root compiled for cards like these, packed; None if it did not."""
+        return self._compiled.pack() if self._compiled is not None and self._compiled.is_there else None
+
+    def adopt(self, snapshot: bytes) -> None:
+        """Use what the root compiled on another machine with cards like these."""
+        if self._compiled is not None and not self._compiled.is_there:
+            self._compiled.unpack(snapshot)
+
     async def close(self) -> None:
         """Give the cards back. Nothing is left to end: every run ends with the step that waits for it."""
         self._cards.close()

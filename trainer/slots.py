@@ -34,6 +34,8 @@ class Slots:
         self._moment = moment
         self._keep: set[Slot] = set()  # when they are given back
         self._kept: dict[Slot, asyncio.TimerHandle] = {}  # for scorings only, until then
+        self._retired: set[Slot] = set()
+        self._ended: Exception | None = None
 
     @asynccontextmanager
     async def use(self, priority: int, *, only: Slot | None = None) -> AsyncIterator[Slot]:
@@ -55,10 +57,25 @@ class Slots:
         """Whether nobody holds it."""
         return slot in self._free
 
+    def retire(self, slot: Slot) -> None:
+        """Nobody is given it any more."""
+        self._retired.add(slot)
+        if slot in self._free:
+            self._free.remove(slot)
+
+    def end(self, error: Exception) -> None:
+        """Raise that in everybody who waits or will wait for a slot."""
+        self._ended = error
+        for waiting in self._waiting:
+            if not waiting.future.done():
+                waiting.future.set_exception(error)
+
     async def _acquire(self, priority: int, only: Slot | None) -> Slot:
         if priority == SCORE and (kept := next((slot for slot in self._kept if only in (None, slot)), None)):
             self._kept.pop(kept).cancel()
             return kept
+        if self._ended is not None:
+            raise self._ended
         if self._free and only is None:
             return self._free.pop(0)
         if only is not None and only in self._free:
@@ -70,7 +87,7 @@ class Slots:
         try:
             return await future
         except asyncio.CancelledError:
-            if future.done() and not future.cancelled():
+            if future.done() and not future.cancelled() and future.exception() is None:
                 self._release(future.result())
             raise
 
@@ -78,6 +95,8 @@ class Slots:
         self._waiting = [waiting for waiting in self._waiting if not waiting.future.done()]
         keep = slot in self._keep
         self._keep.discard(slot)
+        if slot in self._retired:
+            return
         for i, waiting in enumerate(self._waiting):
             if waiting.only in (None, slot) and (not keep or waiting.priority == SCORE):
                 del self._waiting[i]

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 import shutil
+import tarfile
 from pathlib import Path
 
 LARGEST_MB = 2048
@@ -45,6 +47,22 @@ class Compiled:
         """For a run that compiles in `place`, as it sees it."""
         caches = {"TORCHINDUCTOR_CACHE_DIR": place, "TRITON_CACHE_DIR": f"{place}/triton"}
         return caches | ({SNAPSHOT: str(self.folder)} if self.is_there else {})
+
+    def pack(self) -> bytes:
+        """The snapshot, for another machine."""
+        packed = io.BytesIO()
+        with tarfile.open(fileobj=packed, mode="w") as tar:
+            tar.add(self.folder, arcname=".")
+        return packed.getvalue()
+
+    def unpack(self, packed: bytes) -> None:
+        """Another machine's snapshot becomes this one's."""
+        unfinished = self.folder.with_suffix(".half")
+        shutil.rmtree(unfinished, ignore_errors=True)
+        with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+            tar.extractall(unfinished, filter="data")
+        shutil.rmtree(self.folder, ignore_errors=True)
+        unfinished.replace(self.folder)
 
     def take(self, left: Path) -> bool:
         """Make a snapshot of what the root's run left in a folder; whether it was one."""
