@@ -220,8 +220,8 @@ def _trainer(workspace: Workspace, repository: GitRepository, settings: Settings
         seconds = settings.budget.seconds
         return SyntheticTrainer(repository.sources, slots=settings.trainer.slots, seconds=seconds)
     if settings.trainer.executor == "ray":
-        from .trainer.hosts import HostsTrainer
-        from .trainer.ray_hosts import connect, disconnect
+        from .trainer.hosts.by_ray import connect, disconnect
+        from .trainer.hosts.trainer import HostsTrainer
 
         return HostsTrainer(
             settings,

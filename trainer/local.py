@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import re
 import shutil
 import statistics
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,17 +19,15 @@ from ..search.ports import Job, ProgressListener, TreeSource
 from ..search.settings import Settings
 from .best_curve import BestCurve
 from .cards import Keeper
-from .cards.compiled import Compiled
-from .cards.peaks import mfu, told_flops
 from .cards.sampling import Strain
 from .data import Manifest, prepare
 from .failures import failure_of, score_failure_of
 from .machine import this_machine
+from .on_cards import OnCards
 from .pressure import busy_share, cpu_times, loops_per_second
-from .processes import MARK, RUN, Report, Run, Spec, end_marked, marked, remembered, supervise
+from .processes import MARK, Report, Run, Spec, end_marked, marked, remembered, supervise
 from .runs import Runs, module_of, trials_folder
-from .sandbox import TREE, Sandbox, choose
-from .sharing import why_not_shared
+from .sandbox import TREE, choose
 from .slots import SCORE, SMOKE, TRAIN, Slot, Slots, share_out
 from .starvation import starved
 
@@ -64,10 +61,10 @@ class LocalTrainer:
         self._listen = listen
         self._say = say
         self._slots = Slots(share_out(settings.trainer.slots))
-        self._turns: Slots | None = None  # with cards: whose work the card of a slot does; None: the slot's holder's
         self._beside = Slots(share_out(settings.trainer.slots)) if settings.trainer.smoke == "cpu" else None
-        self._cards = cards or Keeper(None, workspace=workspace, say=say)
-        self._compiled: Compiled | None = None
+        self._cards = OnCards(
+            settings, cards or Keeper(None, workspace=workspace, say=say), workspace=workspace, say=say
+        )
         self._best = BestCurve(trials_folder(workspace) / "best.tsv", settings.metric)
         self._runs: Runs
         self._level = ""  # of the sandbox
@@ -88,15 +85,16 @@ class LocalTrainer:
         self._level = sandbox.level
         if self._level == "weak":
             self._say("NO SANDBOX: patches run with your rights and can read your files; scores can be faked")
-        settings = self._lease_cards(root)
+        self._slots = Slots(self._cards.lease(root) or share_out(self._settings.trainer.slots))
         manifest = await self._prepare(root) if self._trusted else None
         self._runs = Runs(
-            settings,
+            self._settings,
             workspace=self._workspace,
             trees=self._trees,
             sandbox=sandbox,
             manifest=manifest,
-            shares_card=self._trusted and bool(self._cards.leased) and await self._share_cards(sandbox),
+            readable=self._cards.readable,
+            shares_card=self._trusted and await self._cards.can_share(sandbox),
         )
         self._speed = max(statistics.median(loops_per_second() for _ in range(5)), self._speed)
         data = manifest.content if manifest else ""
@@ -107,7 +105,7 @@ class LocalTrainer:
         if not self._trusted:
             return None
         folder = self._runs.folder(job, smoke=True)
-        async with (self._beside or self._slots).use(SMOKE) as slot, self._turn(slot, SMOKE):
+        async with (self._beside or self._slots).use(SMOKE) as slot, self._cards.turn(slot, SMOKE):
             self._tell(job, "smoke", slot if self._beside is None else None)
             run, log = await self._supervised(job, slot, smoke=True)
         failure = failure_of(run, log, trees=_trees(folder), unusable=self._runs.why_unusable(folder))
@@ -129,7 +127,7 @@ class LocalTrainer:
                     return done
                 run, log, strain = done
             outcome = self._outcome(run, log, folder, slot=slot, strain=strain)
-            if isinstance(outcome, TrialReport) and self._trusted and self._turns is None:
+            if isinstance(outcome, TrialReport) and self._trusted and self._cards.turns is None:
                 self._slots.keep_for_scoring(slot)
         if isinstance(outcome, Failure) and outcome.kind is FailureKind.STARVED:
             self._say(f"{job.experiment:04d}, trial {job.trial}, is void: {outcome.message}")
@@ -142,10 +140,10 @@ class LocalTrainer:
         folder = self._runs.folder(job)
         if not self._trusted:
             return _printed_score(folder / "log.txt", self._settings.metric.name, sandbox=self._level)
-        async with (self._turns or self._slots).use(SCORE) as slot:
+        async with (self._cards.turns or self._slots).use(SCORE) as slot:
             found = await self._scored(job, slot)
-        if self._turns is not None and isinstance(found, Failure) and found.kind in _MAY_COME_FROM_OTHERS:
-            async with self._slots.use(SCORE) as slot, self._turn(slot, SCORE):
+        if self._cards.turns is not None and isinstance(found, Failure) and found.kind in _MAY_COME_FROM_OTHERS:
+            async with self._slots.use(SCORE) as slot, self._cards.turn(slot, SCORE):
                 found = await self._scored(job, slot)
         build_failed = isinstance(found, Failure) and found.kind is FailureKind.BUILD
         if build_failed and self._settings.task.scorer == "trusted-else-printed":
@@ -164,12 +162,11 @@ class LocalTrainer:
 
     def snapshot(self) -> bytes | None:
         """What the root compiled for cards like these, packed; None if it did not."""
-        return self._compiled.pack() if self._compiled is not None and self._compiled.is_there else None
+        return self._cards.snapshot()
 
     def adopt(self, snapshot: bytes) -> None:
         """Use what the root compiled on another machine with cards like these."""
-        if self._compiled is not None and not self._compiled.is_there:
-            self._compiled.unpack(snapshot)
+        self._cards.adopt(snapshot)
 
     async def close(self) -> None:
         """Give the cards back. Nothing is left to end: every run ends with the step that waits for it."""
@@ -195,91 +192,35 @@ class LocalTrainer:
         shutil.rmtree(folder, ignore_errors=True)
         return manifest
 
-    def _lease_cards(self, root: str) -> Settings:
-        """A card for each slot where training is timed by the clock and there are cards. The settings with what trials
-        may read besides. Raises WrongUse."""
-        settings = self._settings
-        wanted = settings.budget.kind == "wall" and settings.trainer.cards == "auto"
-        cards = self._cards.open(settings.trainer.slots, os.environ) if wanted else []
-        if not cards:
-            return settings
-        shares = zip(share_out(settings.trainer.slots), cards, strict=True)
-        slots = [replace(share, card=card.uuid, device=card.device) for share, card in shares]
-        self._slots = Slots(slots)
-        self._turns = Slots(slots) if settings.trainer.overlap and self._trusted else None
-        state = self._workspace / ".ratchetree"
-        self._compiled = Compiled(state, root=root, card=cards[0].name, torch=this_machine().torch)
-        self._compiled.open()
-        readable = (*settings.trainer.readable, str(self._compiled.folder))
-        return settings.model_copy(update={"trainer": settings.trainer.model_copy(update={"readable": readable})})
-
-    async def _share_cards(self, sandbox: Sandbox) -> bool:
-        """Whether a confined model may leave its answers on the card."""
-        card = self._cards.leased[0]
-        folder = trials_folder(self._workspace) / f"sharing-{card.uuid}"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        readable = self._settings.trainer.readable
-        why_not = await why_not_shared(card, sandbox, folder, workspace=self._workspace, readable=readable)
-        if why_not is not None:
-            self._say(f"logits leave the card when a trial is scored, which takes longer: {why_not}")
-        shutil.rmtree(folder, ignore_errors=True)
-        return why_not is None
-
-    def _turn(self, slot: Slot, priority: int) -> AbstractAsyncContextManager[object]:
-        """The time of a slot's card. Who holds the slot has it, where nobody else may use it meanwhile."""
-        return nullcontext() if self._turns is None else self._turns.use(priority, only=slot)
-
     async def _trained(self, job: Job, slot: Slot) -> _Trained | Failure:
         """A trial's run. It starts up while another is scored on its card, where that can be; if it gets no further,
         it starts once more with the card to itself: no failure counts that may have come from beside it."""
-        if self._may_start_beside(job, slot):
-            self._cards.begun(slot.card)
+        name = self._runs.folder(job).name
+        if self._cards.starts_beside(slot, run=job.run):
             async with AsyncExitStack() as until_the_end:
-                held = self._held_by(job, slot)
+                held = self._cards.held(slot, name)
                 done = await self._watched(job, slot, may_train=lambda: until_the_end.enter_async_context(held))
             if done[0] is not None and done[0].clock_started:
                 return done
-        async with self._held_by(job, slot):
-            every = self._settings.trainer.calibrate_every
-            void = await self._cards.ready(slot.card, calibrate_every=every) if slot.card else None
-            if void is not None:
-                self._say(void.message)
-                return void
-            return await self._watched(job, slot)
-
-    def _may_start_beside(self, job: Job, slot: Slot) -> bool:
-        """Not a trial that was void before, not one that its card is measured for, not while a stranger is there."""
-        if self._turns is None or job.run > 0:
-            return False
-        if self._cards.due(slot.card, calibrate_every=self._settings.trainer.calibrate_every):
-            return False
-        return not self._turns.is_free(slot) or self._cards.busy(slot.card) is None
-
-    @asynccontextmanager
-    async def _held_by(self, job: Job, slot: Slot) -> AsyncIterator[None]:
-        """The card's time for a trial, after which it must be empty."""
-        async with self._turn(slot, TRAIN):
-            yield
-            if self._turns is not None:
-                self._turns.keep_for_scoring(slot)
-            if slot.card and (left := await self._cards.empty(slot.card)) is not None:
-                self._say(f"after trial {self._runs.folder(job).name} its card is not empty: {left}")
+        async with self._cards.held(slot, name):
+            void = await self._cards.ready(slot)
+            return void if void is not None else await self._watched(job, slot)
 
     async def _watched(
         self, job: Job, slot: Slot, *, may_train: Callable[[], Awaitable[object]] | None = None
     ) -> _Trained:
         """A trial, its output, and what its card did meanwhile."""
         self._tell(job, "starting", slot)
-        async with self._cards.watched(slot.card, (RUN, self._runs.folder(job).name)) as sampler:
+        folder = self._runs.folder(job)
+        async with self._cards.watched(slot, folder.name) as sampler:
 
             def clock_runs() -> None:
                 if sampler is not None:
                     sampler.training = True
 
             run, log = await self._supervised(job, slot, smoke=False, heard=clock_runs, may_train=may_train)
-        if self._compiled is not None and job.experiment == 0 and not self._compiled.is_there:
-            self._compiled.take(self._runs.folder(job) / "out" / "compiled")
+        if job.experiment == 0:
+            self._cards.take_compiled(folder)
         return run, log, sampler.strain() if sampler is not None else Strain()
 
     async def _supervised(
@@ -292,12 +233,7 @@ class LocalTrainer:
         may_train: Callable[[], Awaitable[object]] | None = None,
     ) -> tuple[Run | None, str]:
         spec = self._runs.training(job, slot, smoke=smoke)
-        if (
-            self._compiled is not None
-        ):  # only what the root compiled is shown to others, so it leaves that where we look
-            learns = job.experiment == 0 and not smoke and not self._compiled.is_there
-            place = spec.reply["out"] if learns else spec.env["TMPDIR"]
-            spec = replace(spec, env=spec.env | self._compiled.environment(f"{place}/compiled"))
+        spec = self._cards.with_compiled(spec, is_root=job.experiment == 0 and not smoke)
         if smoke and self._beside is not None:  # one thread, beside a trial that has the card and the other CPUs
             spec = replace(spec, env=spec.env | _ON_A_CPU)
         if self._settings.trainer.stop_hopeless and not smoke:
@@ -361,27 +297,7 @@ class LocalTrainer:
             steal_share=run.steal_share,
             speed=round(run.loops_per_second / self._speed, 3) if self._speed else None,
         )
-        return self._on_its_card(report, log, slot, strain)
-
-    def _on_its_card(self, report: TrialReport, log: str, slot: Slot, strain: Strain) -> TrialReport:
-        """The report with what is known of the card, if there was one."""
-        card = self._cards.card(slot.card)
-        if card is None:
-            return report
-        used = mfu(
-            name=card.name,
-            tokens=report.tokens,
-            seconds=report.train_seconds,
-            flops_per_token=told_flops(without_controls(log)),
-        )
-        return replace(
-            report,
-            card=f"{card.name} {card.uuid}",
-            card_memory_mb=round(strain.memory_mb),
-            card_clock=round(strain.clock_share, 3) if strain.samples else None,
-            card_speed=speed if (speed := self._cards.speed(card.uuid)) is None else round(speed, 4),
-            mfu=None if used is None else round(used, 4),
-        )
+        return self._cards.report(report, log, slot, strain)
 
     async def _wait_for_calm(self, job: Job, slot: Slot) -> None:
         """After a starved run: until the slot's CPUs have been idle for a second, or too long. Raises Unavailable."""

@@ -33,7 +33,8 @@ _SERVER = Path(__file__).with_name("model_server.py")
 
 class Runs:
     """Lays out and describes the runs of one workspace. manifest: None for scripts that print their own score;
-    shares_card: whether what a model answers may stay on the card."""
+    readable: what its runs may read beyond the settings' paths; shares_card: whether a model's answers may stay on the
+    card."""
 
     def __init__(
         self,
@@ -43,6 +44,7 @@ class Runs:
         trees: TreeSource,
         sandbox: Sandbox,
         manifest: Manifest | None,
+        readable: tuple[str, ...] = (),
         shares_card: bool = False,
     ) -> None:
         self._settings = settings
@@ -50,6 +52,7 @@ class Runs:
         self._trees = trees
         self._sandbox = sandbox
         self._manifest = manifest
+        self._readable = (*settings.trainer.readable, *readable)
         self._shares_card = shares_card
         self._memory_mb = settings.trainer.memory_mb or 0.8 * memory_mb() / settings.trainer.slots
         self._module = module_of(settings.task.command) if manifest is not None else ""
@@ -132,8 +135,7 @@ class Runs:
 
     def folder(self, job: Job, *, smoke: bool = False) -> Path:
         """Where everything of a run lies."""
-        name = f"{job.experiment:04d}-smoke" if smoke else f"{job.experiment:04d}-{job.trial}"
-        return trials_folder(self._workspace) / name
+        return trials_folder(self._workspace) / trial_name(job, smoke=smoke)
 
     def ended(self, job: Job) -> Path:
         """Where the supervisor leaves its report of a trial."""
@@ -176,7 +178,7 @@ class Runs:
             tree=str(folder / "tree"),
             out="" if readable else str(folder / "out"),
             scratch=str(folder / scratch),
-            readable=(*self._settings.trainer.readable, *readable),
+            readable=(*self._readable, *readable),
             hidden=self._manifest.hidden if self._manifest else (),
             file_mb=2 * self._settings.trainer.weights_mb,
             gpu=self._settings.budget.kind == "wall",
@@ -198,6 +200,11 @@ def _visible(slot: Slot) -> dict[str, str]:
 def trials_folder(workspace: Path) -> Path:
     """Where the folders of all trials lie."""
     return workspace / ".ratchetree" / "trials"
+
+
+def trial_name(job: Job, *, smoke: bool = False) -> str:
+    """The folder of a run among the trials."""
+    return f"{job.experiment:04d}-smoke" if smoke else f"{job.experiment:04d}-{job.trial}"
 
 
 def module_of(command: tuple[str, ...]) -> str:

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..search.errors import WrongUse
-from ..search.settings import Settings
+from ...search.errors import WrongUse
+from ...search.settings import Settings
 from .host import Host
-from .hosts import HostLost
+from .trainer import HostLost
 
 ANSWER_SECONDS = 10.0
 

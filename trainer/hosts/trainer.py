@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..search.errors import RatchetreeError, WrongUse
-from ..search.model import Failure, FailureKind, Machine, Progress, ScoreReport, TrialReport
-from ..search.ports import Job, ProgressListener, TreeSource
-from ..search.settings import Settings
-from .host import Done, Opened, pack, trial_name
-from .runs import trials_folder
-from .slots import SMOKE, TRAIN, Slot, Slots
+from ...search.errors import RatchetreeError, WrongUse
+from ...search.model import Failure, FailureKind, Machine, Progress, ScoreReport, TrialReport
+from ...search.ports import Job, ProgressListener, TreeSource
+from ...search.settings import Settings
+from ..runs import trial_name, trials_folder
+from ..slots import SMOKE, TRAIN, Slot, Slots
+from .host import Done, Opened, pack
 
 
 class HostLost(Exception):
@@ -60,7 +60,9 @@ class HostsTrainer:
         self._packed: dict[str, bytes] = {}
         self._slots = Slots([slot for host in self._hosts for slot in host.slots])
         self._where: dict[str, _Shared] = {}  # trials that are not scored yet
-        self._background: set[asyncio.Task[Any]] = set()
+        self._kept: dict[str, _Shared] = {}  # those of a campaign that was killed, until they are asked for
+        self._following: list[asyncio.Task[None]] = []
+        self._telling: set[asyncio.Task[None]] = set()
         self._compiled = False  # whether all hosts have what the root compiled
         self._turn = 0  # of smoke runs that take no slot
 
@@ -75,8 +77,9 @@ class HostsTrainer:
                 raise kind(f"host {host.link.name}: {opened}")
             if isinstance(opened, BaseException):
                 raise opened
-            self._where |= dict.fromkeys(opened.kept, host)
-            self._in_background(self._follow(host))
+            self._kept |= dict.fromkeys(opened.kept, host)
+            self._following.append(asyncio.create_task(self._follow(host)))
+        self._where |= self._kept
         names = ", ".join(f"{host.link.name} ({len(host.slots)})" for host in self._hosts)
         self._say(f"hosts and their slots: {names}")
         return self._alike([opened.machine for opened in found if isinstance(opened, Opened)])
@@ -93,7 +96,7 @@ class HostsTrainer:
         """Where a slot is free first; or where it ended already, for a campaign that was killed meanwhile."""
         name = trial_name(job)
         self._listen(Progress(experiment=job.experiment, trial=job.trial, stage="waiting"))
-        done, known = None, self._where.get(name)
+        done, known = None, self._kept.pop(name, None)
         if known is not None and not known.lost:
             done = await self._ask(known, "train", job, name)
         else:
@@ -119,18 +122,18 @@ class HostsTrainer:
     def hurry(self) -> None:
         """All hosts."""
         for host in self._hosts:
-            self._in_background(self._tell(host, "hurry"))
+            self._tell_soon(host, "hurry")
 
     def discard(self, job: Job) -> None:
         """Where it was."""
         if (host := self._where.pop(trial_name(job), None)) is not None:
-            self._in_background(self._tell(host, "discard", job))
+            self._tell_soon(host, "discard", job)
 
     async def close(self) -> None:
         """All hosts, and the way to them."""
-        for task in self._background:
+        for task in self._following:
             task.cancel()
-        await asyncio.gather(*self._background, return_exceptions=True)
+        await asyncio.gather(*self._following, *self._telling, return_exceptions=True)
         await asyncio.gather(*(self._tell(host, "close") for host in self._hosts))
         self._after()
 
@@ -181,12 +184,12 @@ class HostsTrainer:
 
     async def _share_compiled(self, host: _Shared) -> None:
         """What the root compiled on one host spares the others the time: nobody patched it."""
-        self._compiled = True
         try:
             snapshot = await host.link.call("snapshot")
         except HostLost:
             return
-        if snapshot is not None:
+        if snapshot is not None and not self._compiled:
+            self._compiled = True
             others = [other for other in self._hosts if other is not host]
             await asyncio.gather(*(self._tell(other, "adopt", snapshot) for other in others))
 
@@ -240,10 +243,10 @@ class HostsTrainer:
             self._packed[commit] = pack(self._trees, commit)
         return self._packed[commit]
 
-    def _in_background(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(work)
-        self._background.add(task)
-        task.add_done_callback(self._background.discard)
+    def _tell_soon(self, host: _Shared, method: str, *arguments: Any) -> None:
+        task = asyncio.get_running_loop().create_task(self._tell(host, method, *arguments))
+        self._telling.add(task)
+        task.add_done_callback(self._telling.discard)
 
 
 class _Shared:

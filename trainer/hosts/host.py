@@ -19,14 +19,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..search.errors import WrongUse
-from ..search.model import Machine, Progress
-from ..search.ports import Job, TreeSource
-from ..search.settings import Settings
-from .cards import Keeper, nvidia
-from .confine import hide_memory
-from .local import LocalTrainer
-from .runs import trials_folder
+from ...search.errors import WrongUse
+from ...search.model import Machine, Progress
+from ...search.ports import Job, TreeSource
+from ...search.settings import Settings
+from ..cards import Keeper, nvidia
+from ..confine import hide_memory
+from ..local import LocalTrainer
+from ..runs import trial_name, trials_folder
 
 NEWS_SECONDS = 2.0
 """How long a host waits for something to tell before it says that there is nothing."""
@@ -178,8 +178,3 @@ def pack(trees: TreeSource, commit: str) -> bytes:
         with tarfile.open(fileobj=packed, mode="w") as tar:
             tar.add(Path(place) / "tree", arcname=".")
     return packed.getvalue()
-
-
-def trial_name(job: Job, *, smoke: bool = False) -> str:
-    """The folder of a run among the trials."""
-    return f"{job.experiment:04d}-smoke" if smoke else f"{job.experiment:04d}-{job.trial}"
