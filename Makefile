@@ -33,7 +33,7 @@ system:
 lint: deps
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
-	rm -rf build/types
+	rm -rf build/types build/lib
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --target build/types .
 	rm -rf build/types/ratchetree/program
 	cd build/types && ../../$(BIN)/mypy --config-file ../../pyproject.toml -p ratchetree
