@@ -349,6 +349,8 @@ def test_a_campaign_runs_on_a_cluster_of_ray_and_leaves_nothing_behind(
     monkeypatch.setenv("RAY_TMPDIR", "/tmp")  # names of its sockets may have 107 characters
     command = [sys.executable, "-m", "ratchetree", "run", str(seed_task), "--experiments", "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    if done.returncode == 2 and "no Ray cluster answers" in done.stderr:
+        pytest.skip(f"Ray cannot start a cluster here: {done.stderr.strip()}")
     assert done.returncode == 0, done.stdout + done.stderr
     assert "hosts and their slots: " in done.stdout
     assert "stopped: the limit of 1 experiments" in done.stdout, done.stdout
