@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -182,29 +183,21 @@ async def _drive(campaign: Campaign, screen: Screen, agents: Agents) -> None:
 def runner(workspace: Workspace) -> Run:
     """Runs a command-line agent as trials are run: supervised, with a deadline, without survivors."""
     from .agents.command import Ended
-    from .trainer.processes import Spec, allowed_environment, supervise
+    from .trainer.processes import allowed_environment, supervise, timed
 
     async def run(
         command: tuple[str, ...], place: Place, environment: Mapping[str, str], seconds: float, confinement: Confinement
     ) -> Ended:
         folder = place.tree.parent
         own = allowed_environment(workspace=workspace.folder, scratch=str(place.home), run=folder.name)
-        log = folder / "log.txt"
-        spec = Spec(
-            command=command,
+        spec = replace(
+            timed(command, folder, env=own | dict(environment), seconds=seconds),
             cwd=str(place.tree),
-            env=own | dict(environment),
-            log=str(log),
-            curve=str(folder / "curve.tsv"),
             confinement=confinement,
             folders=(str(place.tree), str(place.home)),
-            kind="wall",
-            amount=seconds,
-            startup_seconds=seconds,
-            wall_seconds=seconds,
-            memory_mb=float("inf"),
         )
         ended = await supervise(spec)
+        log = folder / "log.txt"
         output = log.read_text(errors="replace") if log.exists() else ""
         in_time = ended is not None and ended.reason == "exit"
         return Ended(in_time=in_time, exit_code=ended.exit_code if ended else None, output=output)

@@ -9,14 +9,14 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..search.errors import RatchetreeError, WrongUse
 from .cards import Driver, DriverError, nvidia
 from .cards.report import report_cards
 from .machine import this_machine
-from .processes import MARK, Spec, allowed_environment, end_marked, supervise
+from .processes import MARK, allowed_environment, end_marked, supervise, timed
 from .sandbox import BACKENDS, choose
 from .sandbox.probe import has_gpu, report
 from .sharing import why_not_shared
@@ -112,18 +112,8 @@ def _supervised(code: str) -> int | str:
     """Run Python code as a trial would be run; the number of survivors, or why it failed."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place).resolve()
-        spec = Spec(
-            command=(sys.executable, "-c", code),
-            cwd=str(folder),
-            env=allowed_environment(workspace=folder, scratch=str(folder), run="doctor"),
-            log=str(folder / "log.txt"),
-            curve=str(folder / "curve.tsv"),
-            kind="wall",
-            amount=60.0,
-            startup_seconds=60.0,
-            wall_seconds=60.0,
-            memory_mb=8000.0,
-        )
+        environment = allowed_environment(workspace=folder, scratch=str(folder), run="doctor")
+        spec = replace(timed((sys.executable, "-c", code), folder, env=environment, seconds=60.0), memory_mb=8000.0)
         with contextlib.suppress(RatchetreeError):
             run = asyncio.run(supervise(spec))
             survivors = end_marked(**{MARK: str(folder)})

@@ -36,6 +36,8 @@ class ScoreError(Exception):
 class Exchange(Protocol):
     """For questions of one shape: ids [rows, length] in, logits [rows, length, vocab_size] out."""
 
+    shape: tuple[int, int, int]
+
     @property
     def descriptors(self) -> tuple[int, ...]:
         """What the server inherits."""
@@ -61,38 +63,54 @@ class Exchange(Protocol):
         """Let go of the memory."""
 
 
+class _Shared:
+    """Memory that both processes see and neither can shrink under the other."""
+
+    def __init__(self, size: int) -> None:
+        self.file = _file(size)
+        self.memory = mmap.mmap(self.file, size)
+
+    def put(self, ids: Ids) -> None:
+        """At its beginning."""
+        self.memory[: ids.nbytes] = ids.tobytes()
+
+    def close(self) -> None:
+        """Harmless when it is done."""
+        if not self.memory.closed:
+            self.memory.close()
+            os.close(self.file)
+
+
 class InMemory:
-    """Implements Exchange in memory that both processes see and neither can shrink under the other."""
+    """Implements Exchange in the machine's memory."""
 
     def __init__(self, rows: int, length: int, vocab_size: int, *, threads: int) -> None:
-        self._shape = (rows, length, vocab_size)
-        self._size = max(rows * length * vocab_size * 4, rows * length * 8)
-        self._file = shared(self._size)
-        self._memory = mmap.mmap(self._file, self._size)
-        self._mine = np.empty(self._shape, np.float32)
+        self.shape = (rows, length, vocab_size)
+        self._shared = _Shared(max(rows * length * vocab_size * 4, rows * length * 8))
+        self._mine = np.empty(self.shape, np.float32)
         self._threads = threads
         self._pool = ThreadPoolExecutor(threads)
 
     @property
     def descriptors(self) -> tuple[int, ...]:
         """One file."""
-        return (self._file,)
+        return (self._shared.file,)
 
     @property
     def arguments(self) -> tuple[str, ...]:
         """Its number."""
-        return (str(self._file),)
+        return (str(self._shared.file),)
 
     def prepare(self) -> None:
         """Nothing."""
 
     def put(self, ids: Ids) -> None:
-        """At its beginning."""
-        self._memory[: ids.nbytes] = ids.tobytes()
+        """Where the logits come back to."""
+        self._shared.put(ids)
 
     def take(self) -> None:
         """By all threads: one core takes longer for a gigabyte (the gpt-gpu task) than a card for the model."""
-        answered = np.frombuffer(self._memory, np.float32, math.prod(self._shape)).reshape(self._shape)
+        answered = np.frombuffer(self._shared.memory, np.float32, math.prod(self.shape)).reshape(self.shape)
         copies = [self._pool.submit(np.copyto, mine, row) for mine, row in zip(self._mine, answered, strict=True)]
         for copy in copies:
             copy.result()
@@ -104,9 +122,7 @@ class InMemory:
     def close(self) -> None:
         """Harmless when it is done."""
         self._pool.shutdown()
-        if not self._memory.closed:
-            self._memory.close()
-            os.close(self._file)
+        self._shared.close()
 
 
 class OnCard:
@@ -114,22 +130,22 @@ class OnCard:
     machine's memory, as they are few. Raises DeviceMemoryError where the driver cannot do it."""
 
     def __init__(self, rows: int, length: int, vocab_size: int) -> None:
-        self._shape = (rows, length, vocab_size)
-        self._bytes = math.prod(self._shape) * 4
+        self.shape = (rows, length, vocab_size)
+        self._bytes = math.prod(self.shape) * 4
         self._block = DeviceMemory(self._bytes)
         self._descriptor = self._block.descriptor()
-        self._ids = InMemory(rows, length, 2, threads=1)
+        self._ids = _Shared(rows * length * 8)
         self._mine: torch.Tensor | None = None
 
     @property
     def descriptors(self) -> tuple[int, ...]:
         """The ids' file, and what stands for the block."""
-        return (*self._ids.descriptors, self._descriptor)
+        return (self._ids.file, self._descriptor)
 
     @property
     def arguments(self) -> tuple[str, ...]:
         """Their numbers, and the block's bytes."""
-        return (*self._ids.arguments, str(self._descriptor), str(self._bytes))
+        return (str(self._ids.file), str(self._descriptor), str(self._bytes))
 
     def prepare(self) -> None:
         """Seconds for the import."""
@@ -146,7 +162,7 @@ class OnCard:
         import torch
 
         if self._mine is None:  # not before it is needed: the other server's model may be on the card as well
-            self._mine = torch.empty(self._shape, device="cuda" if torch.cuda.is_available() else "cpu")
+            self._mine = torch.empty(self.shape, device="cuda" if torch.cuda.is_available() else "cpu")
         self._block.give(self._mine.data_ptr(), self._bytes)
 
     def nats(self, targets: Ids) -> Nats:
@@ -210,7 +226,7 @@ def _finite(nats: Nats) -> Nats:
     return nats
 
 
-def shared(size: int) -> int:
+def _file(size: int) -> int:
     """A descriptor of memory that nobody can shrink."""
     if not hasattr(os, "memfd_create"):
         import tempfile

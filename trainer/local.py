@@ -60,7 +60,7 @@ class LocalTrainer:
         self._trees = trees
         self._listen = listen
         self._say = say
-        self._slots = Slots(share_out(settings.trainer.slots))
+        self._slots: Slots
         self._beside = Slots(share_out(settings.trainer.slots)) if settings.trainer.smoke == "cpu" else None
         self._cards = OnCards(
             settings, cards or Keeper(None, workspace=workspace, say=say), workspace=workspace, say=say

@@ -17,6 +17,7 @@ import os
 import sys
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 
 def serve(module: str, weights: str, memory: int, block: tuple[int, int] | None = None) -> None:
@@ -42,15 +43,10 @@ def serve(module: str, weights: str, memory: int, block: tuple[int, int] | None 
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     if not requests.readline():
         return
-    sys.path.insert(0, str(Path.cwd()))  # not before: a file of the tree could stand in for one that torch imports
-    script = importlib.import_module(module)
-    task = importlib.import_module("prepare").task
-    model = script.build_model(task)
-    model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
-    model = model.to(task.device).eval()
+    model, device = _build(module, weights)
     shared = mmap.mmap(memory, 0)
     on_card = DeviceMemory(block[1], descriptor=block[0]) if block is not None else None
-    if task.device == "cuda" and on_card is None:
+    if device == "cuda" and on_card is None:
         _pin(shared)
     print(json.dumps({"ready": True}), file=replies)
     for line in requests:
@@ -58,19 +54,29 @@ def serve(module: str, weights: str, memory: int, block: tuple[int, int] | None 
         rows, length = request["rows"], request["length"]
         ids = torch.frombuffer(shared, dtype=torch.int64, count=rows * length).reshape(rows, length).clone()
         with torch.inference_mode():
-            logits = model(ids.to(task.device)).float()
-        answer = {"shape": list(logits.shape)}
-        if list(logits.shape) != [rows, length, request["vocab_size"]]:
-            pass  # which is all that the scorer needs to know
-        elif on_card is not None:
-            logits = logits.to(task.device).contiguous()
-            if task.device == "cuda":
-                torch.cuda.synchronize()
-            on_card.take(logits.data_ptr(), logits.numel() * 4)
-        else:
-            out = torch.frombuffer(shared, dtype=torch.float32, count=logits.numel())
-            out.copy_(logits.reshape(-1))
-        print(json.dumps(answer), file=replies)
+            logits = model(ids.to(device)).float()
+        shape = list(logits.shape)
+        if shape == [rows, length, request["vocab_size"]]:  # another one is told, which is all that is to be known
+            if on_card is None:
+                torch.frombuffer(shared, dtype=torch.float32, count=logits.numel()).copy_(logits.reshape(-1))
+            else:
+                logits = logits.to(device).contiguous()
+                if device == "cuda":
+                    torch.cuda.synchronize()
+                on_card.take(logits.data_ptr(), logits.numel() * 4)
+        print(json.dumps({"shape": shape}), file=replies)
+
+
+def _build(module: str, weights: str) -> tuple[Any, str]:
+    """The saved model as the commit builds it, and the device that it is on."""
+    import torch
+
+    sys.path.insert(0, str(Path.cwd()))  # not before: a file of the tree could stand in for one that torch imports
+    script = importlib.import_module(module)
+    task = importlib.import_module("prepare").task
+    model = script.build_model(task)
+    model.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    return model.to(task.device).eval(), task.device
 
 
 def _pin(shared: mmap.mmap) -> None:

@@ -33,12 +33,12 @@ class Spec:
     cwd: str
     env: dict[str, str]  # the whole environment of the run
     log: str  # file for its output
-    curve: str  # file for its loss curve, tab-separated
     kind: str  # of the budget: wall, cpu, tokens
     amount: float  # of the budget: seconds or tokens
     startup_seconds: float  # cap until it asks for the data
     wall_seconds: float  # cap from then on, whatever the budget's kind
     memory_mb: float  # cap of the whole process tree
+    curve: str = ""  # file for its loss curve, tab-separated; empty = none
     processes: int = 256  # that it may have at once
     folders: tuple[str, ...] = ()  # that it can fill,
     disk_mb: float = 8192.0  # and how full all of them together may get
@@ -51,6 +51,21 @@ class Spec:
     key: str = ""  # what the run is, stored with that report
     reference: tuple[tuple[float, float], ...] | None = (
         None  # end it early if hopeless against this curve; None = never
+    )
+
+
+def timed(command: tuple[str, ...], folder: Path, *, env: dict[str, str], seconds: float, log: str = "log.txt") -> Spec:
+    """A run that is no training: in the folder, so many seconds after its start it is ended."""
+    return Spec(
+        command=command,
+        cwd=str(folder),
+        env=env,
+        log=str(folder / log),
+        kind="wall",
+        amount=seconds,
+        startup_seconds=seconds,
+        wall_seconds=seconds,
+        memory_mb=float("inf"),
     )
 
 

@@ -10,7 +10,7 @@ import json
 import shutil
 import stat
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from ..search.errors import WrongUse
@@ -19,7 +19,7 @@ from ..search.settings import Settings
 from .data import Manifest
 from .failures import NOTHING_SAVED
 from .machine import memory_mb
-from .processes import Spec, allowed_environment
+from .processes import Spec, allowed_environment, timed
 from .sandbox import Cell, Confinement, Sandbox
 from .scorer import ScoreSpec
 from .sharing import DEVICE_MEMORY
@@ -118,20 +118,10 @@ class Runs:
             servers=servers,
         )
         environment = allowed_environment(workspace=self._workspace, scratch=str(folder / "scratch"), run=folder.name)
+        command = (sys.executable, "-m", "ratchetree.trainer.scorer", json.dumps(asdict(score)))
         seconds = float(self._settings.trainer.score_seconds)
-        return Spec(
-            command=(sys.executable, "-m", "ratchetree.trainer.scorer", json.dumps(asdict(score))),
-            cwd=str(folder),
-            env=environment | _visible(slot),
-            log=str(folder / "score.txt"),
-            curve=str(folder / "score.tsv"),
-            kind="wall",
-            amount=seconds,
-            startup_seconds=seconds,
-            wall_seconds=seconds,
-            memory_mb=self._memory_mb,
-            cpus=slot.cpus,
-        )
+        spec = timed(command, folder, env=environment | _visible(slot), seconds=seconds, log="score.txt")
+        return replace(spec, memory_mb=self._memory_mb, cpus=slot.cpus)
 
     def folder(self, job: Job, *, smoke: bool = False) -> Path:
         """Where everything of a run lies."""

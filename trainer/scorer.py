@@ -104,11 +104,8 @@ def _ask(server: ModelServer, ids: Ids, targets: Ids) -> Nats:
 
 
 def _server(spec: ScoreSpec, which: int) -> ModelServer:
-    shape = (ROWS, spec.seq_len, spec.vocab_size)
-    place = exchange(shape, on_card=spec.on_card)
-    return ModelServer(
-        place, tree=spec.tree, module=spec.module, weights=spec.weights, shape=shape, **spec.servers[which]
-    )
+    place = exchange((ROWS, spec.seq_len, spec.vocab_size), on_card=spec.on_card)
+    return ModelServer(place, tree=spec.tree, module=spec.module, weights=spec.weights, **spec.servers[which])
 
 
 def exchange(shape: tuple[int, int, int], *, on_card: bool) -> Exchange:

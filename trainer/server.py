@@ -31,12 +31,10 @@ class ModelServer:
         tree: str,
         module: str,
         weights: str,
-        shape: tuple[int, int, int],
         confinement: dict[str, Any],
         environment: dict[str, str],
     ) -> None:
         self._exchange = exchange
-        self._shape = list(shape)
         program = Path(__file__).with_name("model_server.py")
         self._process = start(
             [sys.executable, "-P", str(program), module, weights, *exchange.arguments],
@@ -67,12 +65,12 @@ class ModelServer:
         before: Ids | None = None
         for ids, targets in questions:
             self._exchange.put(ids)
-            self._send(dict(zip(("rows", "length", "vocab_size"), self._shape, strict=True)))
+            self._send(dict(zip(("rows", "length", "vocab_size"), self._exchange.shape, strict=True)))
             if before is not None:
                 yield self._exchange.nats(before)
             shape = self._reply().get("shape")
-            if shape != self._shape:
-                raise ScoreError(f"the model returned shape {str(shape)[:100]}, not {self._shape}")
+            if shape != (wanted := list(self._exchange.shape)):
+                raise ScoreError(f"the model returned shape {str(shape)[:100]}, not {wanted}")
             self._exchange.take()
             before = targets
         if before is not None:

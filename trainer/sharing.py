@@ -17,7 +17,7 @@ from typing import Any
 from .cards import Card
 from .confine import start
 from .device_memory import PATTERN, DeviceMemory, DeviceMemoryError
-from .processes import Spec, allowed_environment, supervise
+from .processes import allowed_environment, supervise, timed
 from .sandbox import Cell, Sandbox
 
 PROBE_SECONDS = 60.0
@@ -43,19 +43,9 @@ async def why_not_shared(
     visible = {"CUDA_VISIBLE_DEVICES": card.uuid}
     inside = allowed_environment(workspace=workspace, scratch=confinement.scratch, run=folder.name) | visible
     told = {"confinement": confinement.as_json(), "environment": inside, "tree": str(folder / "tree")}
-    spec = Spec(
-        command=(sys.executable, "-m", "ratchetree.trainer.sharing", json.dumps(told)),
-        cwd=str(folder),
-        env=allowed_environment(workspace=workspace, scratch=str(folder / "scratch"), run=folder.name) | visible,
-        log=str(folder / "log.txt"),
-        curve=str(folder / "curve.tsv"),
-        kind="wall",
-        amount=PROBE_SECONDS,
-        startup_seconds=PROBE_SECONDS,
-        wall_seconds=PROBE_SECONDS,
-        memory_mb=float("inf"),
-    )
-    run = await supervise(spec)
+    own = allowed_environment(workspace=workspace, scratch=str(folder / "scratch"), run=folder.name) | visible
+    command = (sys.executable, "-m", "ratchetree.trainer.sharing", json.dumps(told))
+    run = await supervise(timed(command, folder, env=own, seconds=PROBE_SECONDS))
     found = run.result if run is not None and isinstance(run.result, dict) else {}
     return None if found.get("shared") is True else str(found.get("why", "the probe ended early"))
 

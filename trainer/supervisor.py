@@ -340,8 +340,9 @@ class Supervisor:
         while self._control.fileno() in self._sources and select.select([self._control], [], [], 0)[0]:
             self._read_control()
         self.log.close()
-        lines = (f"{seconds}\t{step}\t{loss:g}\n" for seconds, step, loss in self.curve)
-        Path(self.spec["curve"]).write_text("seconds\tstep\tloss\n" + "".join(lines))
+        if self.spec["curve"]:
+            lines = (f"{seconds}\t{step}\t{loss:g}\n" for seconds, step, loss in self.curve)
+            Path(self.spec["curve"]).write_text("seconds\tstep\tloss\n" + "".join(lines))
 
 
 class _Log:

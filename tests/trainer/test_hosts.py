@@ -52,7 +52,8 @@ class MadeUp:
                 raise HostLost("no answer")
             told, self.told = self.told, []
             return told
-        job = arguments[0] if arguments and isinstance(arguments[0], Job) else None
+        job = next((argument for argument in arguments if isinstance(argument, Job)), None)
+        method = arguments[0] if method == "run" else method
         self.asked.append(f"{method} {job.experiment}-{job.trial}" if job else method)
         await self.hold.wait()
         if self.lost:

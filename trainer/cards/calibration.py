@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..processes import Run, Spec, allowed_environment, supervise
+from ..processes import Run, allowed_environment, supervise, timed
 
 SECONDS = 2.0
 SIZE = 8192  # 1.1 TFLOP a product, 134 MB a matrix: larger than any cache
@@ -40,18 +40,8 @@ async def calibrate(
 ) -> Calibration | str:
     """Measure the card; one line that says why if it could not be measured. folder: for its log; it must be there."""
     environment = allowed_environment(workspace=workspace, scratch=str(folder), run=folder.name)
-    spec = Spec(
-        command=(sys.executable, str(_PROGRAM), device, str(size), str(seconds)),
-        cwd=str(folder),
-        env=environment | {"CUDA_VISIBLE_DEVICES": uuid},
-        log=str(folder / "log.txt"),
-        curve=str(folder / "curve.tsv"),
-        kind="wall",
-        amount=120.0,
-        startup_seconds=120.0,
-        wall_seconds=120.0,
-        memory_mb=float("inf"),
-    )
+    command = (sys.executable, str(_PROGRAM), device, str(size), str(seconds))
+    spec = timed(command, folder, env=environment | {"CUDA_VISIBLE_DEVICES": uuid}, seconds=120.0)
     return read(await supervise(spec), Path(spec.log))
 
 

@@ -53,7 +53,7 @@ def connect(settings: Settings, workspace: Path) -> list[RayLink]:
         if ":" in address:  # Ray itself would try for minutes
             head, _, port = address.rpartition(":")
             socket.create_connection((head, int(port)), ANSWER_SECONDS).close()
-        ray.init(address=address, include_dashboard=None, log_to_driver=False, logging_level=logging.ERROR)
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray raises a dozen kinds
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise WrongUse(

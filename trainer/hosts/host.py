@@ -15,9 +15,11 @@ import os
 import shutil
 import tarfile
 import tempfile
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ...search.errors import WrongUse
 from ...search.model import Machine, Progress
@@ -30,7 +32,7 @@ from ..runs import trial_name, trials_folder
 
 NEWS_SECONDS = 2.0
 """How long a host waits for something to tell before it says that there is nothing."""
-_BROUGHT = ("log.txt", "curve.tsv", "score.txt", "score.tsv", "rows.npy")
+_BROUGHT = ("log.txt", "curve.tsv", "score.txt", "rows.npy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +70,6 @@ class Host:
     async def open(self, root: str, tree: bytes, slots: int) -> Opened:
         """Get ready for so many runs at once. Raises RatchetreeError."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._trees.add(root, tree)
         wanted = self._settings.trainer.model_copy(update={"slots": slots})
         self._trainer = LocalTrainer(
             self._settings.model_copy(update={"trainer": wanted}),
@@ -79,29 +80,23 @@ class Host:
             cards=Keeper(nvidia.find(), workspace=self._folder, say=self._news.put_nowait),
         )
         self._hold()
-        machine = await self._trainer.open(root)
+        with self._trees.holding(root, tree):
+            machine = await self._trainer.open(root)
         trials = trials_folder(self._folder)
-        kept = {path.parent.name for path in trials.glob("*/ended.json")} if trials.is_dir() else set()
+        kept = {path.parent.name for path in trials.glob("*/ended.json")}
         kept |= {path.parent.parent.name for path in trials.glob("*/out/model.pt")}
         return Opened(machine=machine, kept=tuple(sorted(kept)))
 
-    async def smoke(self, job: Job, tree: bytes) -> Done:
+    async def run(self, step: Literal["smoke", "train", "score"], job: Job, tree: bytes) -> Done:
         """See ports.Trainer."""
-        self._trees.add(job.commit, tree)
-        name = trial_name(job, smoke=True)
-        done = self._done(await self._trainer.smoke(job), name)
-        shutil.rmtree(trials_folder(self._folder) / name, ignore_errors=True)
+        with self._trees.holding(job.commit, tree):
+            outcome = await getattr(self._trainer, step)(job)
+        folder = trials_folder(self._folder) / trial_name(job, smoke=step == "smoke")
+        found = {file: folder / file for file in _BROUGHT}
+        done = Done(outcome=outcome, files={name: path.read_bytes() for name, path in found.items() if path.is_file()})
+        if step == "smoke":  # nobody asks for it again
+            shutil.rmtree(folder, ignore_errors=True)
         return done
-
-    async def train(self, job: Job, tree: bytes) -> Done:
-        """See ports.Trainer."""
-        self._trees.add(job.commit, tree)
-        return self._done(await self._trainer.train(job), trial_name(job))
-
-    async def score(self, job: Job, tree: bytes) -> Done:
-        """See ports.Trainer."""
-        self._trees.add(job.commit, tree)
-        return self._done(await self._trainer.score(job), trial_name(job))
 
     async def snapshot(self) -> bytes | None:
         """What the root compiled here; None if nothing."""
@@ -145,23 +140,25 @@ class Host:
             raise WrongUse("the cluster has two nodes on this machine: one is enough, its slots are ours") from None
         self._lock = lock
 
-    def _done(self, outcome: object, name: str) -> Done:
-        folder = trials_folder(self._folder) / name
-        found = {file: folder / file for file in _BROUGHT}
-        return Done(outcome=outcome, files={name: path.read_bytes() for name, path in found.items() if path.is_file()})
-
 
 class _Received:
-    """Implements TreeSource with what was sent."""
+    """Implements TreeSource with what was sent, for as long as it is needed."""
 
     def __init__(self) -> None:
         self._packed: dict[str, bytes] = {}
+        self._needed = Counter[str]()
 
-    def add(self, commit: str, tree: bytes) -> None:
-        """It is exported next."""
+    @contextlib.contextmanager
+    def holding(self, commit: str, tree: bytes) -> Iterator[None]:
+        """The commit can be exported meanwhile."""
         self._packed[commit] = tree
-        while len(self._packed) > 64:
-            del self._packed[next(iter(self._packed))]
+        self._needed[commit] += 1
+        try:
+            yield
+        finally:
+            self._needed[commit] -= 1
+            if not self._needed[commit]:
+                del self._packed[commit], self._needed[commit]
 
     def export(self, commit: str, folder: Path) -> None:
         """See ports.TreeSource."""

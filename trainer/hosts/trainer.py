@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -51,13 +52,12 @@ class HostsTrainer:
         after: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
-        self._hosts = [_Shared(link, i, share) for i, (link, share) in enumerate(_dealt(links, settings.trainer.slots))]
+        self._hosts = [_Shared(link, share) for link, share in _dealt(links, settings.trainer.slots)]
         self._workspace = workspace
-        self._trees = trees
+        self._tree = lru_cache(64)(partial(pack, trees))
         self._listen = listen
         self._say = say
         self._after = after
-        self._packed: dict[str, bytes] = {}
         self._slots = Slots([slot for host in self._hosts for slot in host.slots])
         self._where: dict[str, _Shared] = {}  # trials that are not scored yet
         self._kept: dict[str, _Shared] = {}  # those of a campaign that was killed, until they are asked for
@@ -72,7 +72,12 @@ class HostsTrainer:
         asked = [host.link.call("open", root, tree, len(host.slots)) for host in self._hosts]
         found = await asyncio.gather(*asked, return_exceptions=True)
         for host, opened in zip(self._hosts, found, strict=True):
-            if isinstance(opened, HostLost | RatchetreeError):
+            if isinstance(opened, HostLost):
+                raise RatchetreeError(
+                    f"host {host.link.name} could not be started ({opened}): it needs the same ratchetree, Python "
+                    "and Ray"
+                )
+            if isinstance(opened, RatchetreeError):
                 kind = WrongUse if isinstance(opened, WrongUse) else RatchetreeError
                 raise kind(f"host {host.link.name}: {opened}")
             if isinstance(opened, BaseException):
@@ -151,10 +156,10 @@ class HostsTrainer:
         self._turn += 1
         yield alive[self._turn % len(alive)]
 
-    async def _ask(self, host: _Shared, method: str, job: Job, name: str) -> Done | None:
+    async def _ask(self, host: _Shared, step: str, job: Job, name: str) -> Done | None:
         """None if the host is lost."""
         try:
-            done: Done = await host.link.call(method, job, self._tree(job.commit))
+            done: Done = await host.link.call("run", step, job, self._tree(job.commit))
         except HostLost as error:
             self._lose(host, str(error))
             return None
@@ -236,13 +241,6 @@ class HostsTrainer:
             sandbox=weakest,
         )
 
-    def _tree(self, commit: str) -> bytes:
-        if commit not in self._packed:
-            while len(self._packed) >= 64:
-                del self._packed[next(iter(self._packed))]
-            self._packed[commit] = pack(self._trees, commit)
-        return self._packed[commit]
-
     def _tell_soon(self, host: _Shared, method: str, *arguments: Any) -> None:
         task = asyncio.get_running_loop().create_task(self._tell(host, method, *arguments))
         self._telling.add(task)
@@ -252,7 +250,7 @@ class HostsTrainer:
 class _Shared:
     """A host as the trainer of all sees it: the way to it, and its slots among all slots."""
 
-    def __init__(self, link: Link, number: int, share: range) -> None:
+    def __init__(self, link: Link, share: range) -> None:
         self.link = link
         self.slots = [Slot(number=i, cpus=()) for i in share]
         self.lost = False
